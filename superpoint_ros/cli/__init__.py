@@ -1,0 +1,3 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The superpoint command: one small file per subcommand."""

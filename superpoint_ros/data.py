@@ -1,0 +1,147 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The nouns: what moves from the image to the pose. Small, immutable, NumPy only.
+
+Pixels: (x, y), the centre of the top-left pixel is (0, 0). Poses: `T_world_cam` takes points of
+the optical camera frame (x right, y down, z forward) to the world. Units: metres, nanoseconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Keypoints of one image.
+
+    Attributes:
+        keypoints: (N, 2) float32, (x, y) in pixels of the original (raw, distorted) image.
+        scores: (N,) float32 in [0, 1], high to low.
+        descriptors: (N, D) float32, unit length.
+        image_size_hw: (height, width) of the image, pixels.
+    """
+
+    keypoints: Array
+    scores: Array
+    descriptors: Array
+    image_size_hw: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        n = len(self.keypoints)
+        if self.keypoints.shape != (n, 2) or self.scores.shape != (n,):
+            raise ValueError(
+                f"keypoints {self.keypoints.shape} and scores {self.scores.shape} must be "
+                "(N, 2) and (N,)"
+            )
+        if self.descriptors.ndim != 2 or len(self.descriptors) != n:
+            raise ValueError(f"descriptors {self.descriptors.shape} must be ({n}, D)")
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def take(self, indices: Array) -> Features:
+        """Return the features at `indices` (integers or a boolean mask)."""
+        return Features(
+            self.keypoints[indices],
+            self.scores[indices],
+            self.descriptors[indices],
+            self.image_size_hw,
+        )
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Correspondences of a frame with its reference frame.
+
+    Attributes:
+        indices: (M, 2) int64, index into the reference's keypoints and into the frame's.
+        inliers: (M,) bool, whether the estimated motion explains the pair.
+        reference_stamp_ns: Stamp of the reference frame.
+        reference_keypoints: (K, 2) float32, all keypoints of the reference, pixels.
+    """
+
+    indices: Array
+    inliers: Array
+    reference_stamp_ns: int
+    reference_keypoints: Array
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one frame tells the odometry, whatever the sensor.
+
+    Attributes:
+        stamp_ns: Time of the image.
+        features: Keypoints and descriptors of the (left) image.
+        pixels: (N, 2) float64, the keypoints undistorted into the pinhole image of `K`.
+        depth: (N,) float64, metres along the optical axis; NaN where unknown.
+        K: (3, 3) float64 pinhole intrinsics, pixels.
+    """
+
+    stamp_ns: int
+    features: Features
+    pixels: Array
+    depth: Array
+    K: Array
+
+    def __post_init__(self) -> None:
+        n = len(self.features)
+        if self.pixels.shape != (n, 2) or self.depth.shape != (n,) or self.K.shape != (3, 3):
+            raise ValueError(
+                f"pixels {self.pixels.shape}, depth {self.depth.shape} and K {self.K.shape} must "
+                f"be ({n}, 2), ({n},) and (3, 3)"
+            )
+
+
+class TrackingState(enum.IntEnum):
+    """State of the odometry; PAUSED belongs to the node."""
+
+    INITIALIZING = 0
+    TRACKING = 1
+    LOST = 2
+    PAUSED = 3
+
+
+@dataclass(frozen=True)
+class TrackingResult:
+    """What the odometry says about one frame.
+
+    Attributes:
+        stamp_ns: Time of the frame.
+        state: State after this frame.
+        T_world_cam: (4, 4) pose; None if there is none for this frame.
+        covariance: (6, 6) of the pose, tangent vector (translation, rotation), metres and radians,
+            see `geometry.se3` for the side; None if unknown.
+        H_b_a: (3, 3) pixels of the reference frame to pixels of this frame (homography mode).
+        H_b_0: (3, 3) pixels of the first frame to pixels of this frame, chained over references.
+        matches: Pairs with the reference frame; None if there were none to be had.
+        is_keyframe: Whether this frame became a keyframe (homography mode: the new reference).
+        num_inliers: Correspondences that the pose explains.
+        num_landmarks: Landmarks in the local map.
+        num_keyframes: Keyframes in the local map.
+        map_id: Counts fresh starts of the map: two poses compare only if their map_id agrees.
+        latency_ms: Stage name to wall time, milliseconds.
+    """
+
+    stamp_ns: int
+    state: TrackingState
+    T_world_cam: Array | None = None
+    covariance: Array | None = None
+    H_b_a: Array | None = None
+    H_b_0: Array | None = None
+    matches: Matches | None = None
+    is_keyframe: bool = False
+    num_inliers: int = 0
+    num_landmarks: int = 0
+    num_keyframes: int = 0
+    map_id: int = 0
+    latency_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))

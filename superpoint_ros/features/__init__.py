@@ -1,0 +1,3 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From an image to keypoints and descriptors."""
