@@ -1,0 +1,213 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras as sensor_msgs/CameraInfo describes them: intrinsics, distortion and its inverse.
+
+`plumb_bob` (Brown-Conrady, 4 or 5 coefficients), `rational_polynomial` (8) and `equidistant`
+(Kannala-Brandt, 4; `fisheye` is the same). The inverse is a Newton iteration of our own, because
+OpenCV's fixed-point one neither converges at strong distortion nor says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from superpoint_ros.data import Array
+
+_COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+_ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "radtan": "plumb_bob"}
+_NEWTON_ITERATIONS = 20
+_NEWTON_TOLERANCE = 1e-10  # on the normalised plane: 1e-7 px
+_MAX_RESIDUAL = 1e-6  # on the normalised plane: what did not get there has no inverse
+
+
+class CalibrationError(ValueError):
+    """A camera_info that cannot be used; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One calibrated camera.
+
+    Attributes:
+        K: (3, 3) pinhole intrinsics of the raw image, pixels.
+        distortion: Coefficients in the order of sensor_msgs/CameraInfo; empty: none.
+        model: "plumb_bob", "rational_polynomial" or "equidistant".
+        image_size_hw: (height, width), pixels; zeros if the message did not say.
+        R_rect_cam: (3, 3) rectifying rotation of a stereo pair; identity for others.
+        P: (3, 4) projection of the rectified image; P[0, 3] = -fx * baseline of a right camera.
+        frame_id: Frame of the message's header.
+    """
+
+    K: Array
+    distortion: Array = field(default_factory=lambda: np.zeros(0))
+    model: str = "plumb_bob"
+    image_size_hw: tuple[int, int] = (0, 0)
+    R_rect_cam: Array = field(default_factory=lambda: np.eye(3))
+    P: Array = field(default_factory=lambda: np.zeros((3, 4)))
+    frame_id: str = ""
+
+    def __post_init__(self) -> None:
+        cure = "calibrate the camera (camera_calibration) or correct its calibration file"
+        where = f"camera_info of frame '{self.frame_id}'" if self.frame_id else "camera_info"
+        K = np.asarray(self.K, np.float64)
+        distortion = np.asarray(self.distortion, np.float64).ravel()
+        if K.shape != (3, 3) or not np.isfinite(K).all():
+            raise CalibrationError(f"{where}: K holds NaN or is not 3x3; {cure}")
+        if K[0, 0] <= 0.0 or K[1, 1] <= 0.0:
+            raise CalibrationError(
+                f"{where}: K has focal lengths {K[0, 0]:g}, {K[1, 1]:g}: the camera is not "
+                f"calibrated; {cure}"
+            )
+        if not np.isfinite(distortion).all():
+            raise CalibrationError(f"{where}: the distortion coefficients hold NaN; {cure}")
+        model = _ALIASES.get(self.model, self.model)
+        if not distortion.any():
+            distortion = distortion[:0]
+        elif model not in _COEFFICIENTS:
+            known = ", ".join(_COEFFICIENTS)
+            raise CalibrationError(
+                f"{where}: distortion model '{self.model}' is not one of {known}; recalibrate "
+                "with one of them, or feed rectified images"
+            )
+        elif len(distortion) not in _COEFFICIENTS[model]:
+            counts = " or ".join(map(str, _COEFFICIENTS[model]))
+            raise CalibrationError(
+                f"{where}: {model} has {counts} coefficients, got {len(distortion)}; {cure}"
+            )
+        elif model == "rational_polynomial" and distortion[8:].any():
+            raise CalibrationError(
+                f"{where}: thin-prism and tilt coefficients (beyond 8) are not supported; "
+                "recalibrate with 8, or feed rectified images"
+            )
+        object.__setattr__(self, "K", K)
+        object.__setattr__(self, "distortion", distortion)
+        object.__setattr__(self, "model", model)
+
+    @classmethod
+    def from_message(cls, message: Any) -> Camera:
+        """Read a sensor_msgs/CameraInfo of ROS 1 or 2 (duck-typed).
+
+        Raises:
+            CalibrationError: Zero or NaN intrinsics, unknown model, wrong number of coefficients.
+        """
+
+        def read(name: str) -> Array:
+            value = getattr(message, name, None)
+            if value is None:  # ROS 1 spells them K, D, R, P
+                value = getattr(message, name.upper(), ())
+            return np.asarray(value, np.float64).ravel()
+
+        frame_id = str(getattr(getattr(message, "header", None), "frame_id", ""))
+        K, R, P = read("k"), read("r"), read("p")
+        if K.size != 9:
+            raise CalibrationError(
+                f"camera_info of frame '{frame_id}': K has {K.size} numbers, expected 9"
+            )
+        has_rotation = R.size == 9 and bool(R.any())
+        return cls(
+            K=K.reshape(3, 3),
+            distortion=read("d"),
+            model=str(message.distortion_model),
+            image_size_hw=(int(message.height), int(message.width)),
+            R_rect_cam=R.reshape(3, 3) if has_rotation else np.eye(3),
+            P=P.reshape(3, 4) if P.size == 12 else np.zeros((3, 4)),
+            frame_id=frame_id,
+        )
+
+    def undistort(self, pixels: Array) -> Array:
+        """Move pixels of the raw image into the ideal pinhole image of the same `K`.
+
+        Args:
+            pixels: (N, 2), (x, y), raw image.
+
+        Returns:
+            (N, 2) float64; NaN where the model has no inverse (far outside the calibrated field).
+        """
+        pixels = np.asarray(pixels, np.float64).reshape(-1, 2)
+        if not self.distortion.size:
+            return pixels.copy()
+        return self._from_normalized(self._undistort_normalized(self._to_normalized(pixels)))
+
+    def distort(self, pixels: Array) -> Array:
+        """Move pixels of the ideal pinhole image into the raw image; inverse of `undistort`."""
+        pixels = np.asarray(pixels, np.float64).reshape(-1, 2)
+        if not self.distortion.size:
+            return pixels.copy()
+        return self._from_normalized(self._distort_normalized(self._to_normalized(pixels))[0])
+
+    def _to_normalized(self, pixels: Array) -> Array:
+        y = (pixels[:, 1] - self.K[1, 2]) / self.K[1, 1]
+        x = (pixels[:, 0] - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
+        return np.column_stack([x, y])
+
+    def _from_normalized(self, points: Array) -> Array:
+        return np.asarray(points @ self.K[:2, :2].T + self.K[:2, 2], np.float64)
+
+    def _distort_normalized(self, points: Array) -> tuple[Array, Array]:
+        """Return distorted points (N, 2) and the Jacobian (N, 2, 2), both on the plane z = 1."""
+        x, y = points[:, 0], points[:, 1]
+        r2 = x * x + y * y
+        if self.model == "equidistant":
+            # x_d = x s(r), s = theta_d(theta) / r, theta = atan r.
+            k1, k2, k3, k4 = self.distortion
+            r = np.sqrt(r2)
+            theta = np.arctan(r)
+            t2 = theta * theta
+            theta_d = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+            slope = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
+            near = r < 1e-8
+            safe_r = np.where(near, 1.0, r)
+            scale = np.where(near, 1.0, theta_d / safe_r)
+            # ds/d(r^2) = (slope / (1 + r^2) - s) / (2 r^2)
+            d_scale = np.where(near, 0.0, (slope / (1 + r2) - scale) / (2 * safe_r**2))
+            tangential = np.zeros((len(points), 2))
+            d_tangential = np.zeros((len(points), 2, 2))
+        else:
+            k1, k2, p1, p2, k3, k4, k5, k6 = np.pad(self.distortion[:8], (0, 8))[:8]
+            top = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+            bottom = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+            d_top = k1 + r2 * (2 * k2 + r2 * 3 * k3)
+            d_bottom = k4 + r2 * (2 * k5 + r2 * 3 * k6)
+            scale = top / bottom
+            d_scale = (d_top - scale * d_bottom) / bottom
+            tangential = np.column_stack(
+                [2 * p1 * x * y + p2 * (r2 + 2 * x * x), p1 * (r2 + 2 * y * y) + 2 * p2 * x * y]
+            )
+            cross = 2 * p1 * x + 2 * p2 * y
+            d_tangential = np.empty((len(points), 2, 2))
+            d_tangential[:, 0, 0] = 2 * p1 * y + 6 * p2 * x
+            d_tangential[:, 0, 1] = d_tangential[:, 1, 0] = cross
+            d_tangential[:, 1, 1] = 6 * p1 * y + 2 * p2 * x
+        J = d_tangential
+        J[:, 0, 0] += scale + 2 * d_scale * x * x
+        J[:, 1, 1] += scale + 2 * d_scale * y * y
+        J[:, 0, 1] += 2 * d_scale * x * y
+        J[:, 1, 0] += 2 * d_scale * x * y
+        return points * scale[:, None] + tangential, J
+
+    def _undistort_normalized(self, target: Array) -> Array:
+        points = target.copy()
+        if self.model == "equidistant":
+            # tan(theta_d) is the exact inverse without coefficients: a good start at wide angles.
+            r = np.linalg.norm(target, axis=1)
+            start = np.tan(np.minimum(r, 1.5)) / np.where(r > 1e-8, r, 1.0)
+            points *= np.where(r > 1e-8, start, 1.0)[:, None]
+        residual = np.full(len(points), np.inf)
+        with np.errstate(all="ignore"):
+            for _ in range(_NEWTON_ITERATIONS):
+                distorted, J = self._distort_normalized(points)
+                error = distorted - target
+                residual = np.abs(error).max(axis=1, initial=0.0)
+                if not (residual > _NEWTON_TOLERANCE).any():
+                    break
+                determinant = J[:, 0, 0] * J[:, 1, 1] - J[:, 0, 1] * J[:, 1, 0]
+                step_x = (J[:, 1, 1] * error[:, 0] - J[:, 0, 1] * error[:, 1]) / determinant
+                step_y = (J[:, 0, 0] * error[:, 1] - J[:, 1, 0] * error[:, 0]) / determinant
+                points -= np.column_stack([step_x, step_y])
+            # A root beyond the fold of the polynomial is not the pixel's ray.
+            folded = ~(self._distort_normalized(points)[1][:, [0, 1], [0, 1]] > 0).all(axis=1)
+        points[folded | ~(residual < _MAX_RESIDUAL)] = np.nan
+        return points
