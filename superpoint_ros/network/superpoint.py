@@ -104,8 +104,9 @@ class SuperPoint(nn.Module):
             ValueError: The shape is not (B, 1, 8 m, 8 n).
         """
         features = self.encode(images)
-        points = self.convPb(self._hidden("Pa", features))
-        descriptors = self.convDb(self._hidden("Da", features))
+        # The output layers may be kept wider than the hidden ones (see the torch engine).
+        points = self.convPb(self._hidden("Pa", features).to(self.convPb.weight.dtype))
+        descriptors = self.convDb(self._hidden("Da", features).to(self.convDb.weight.dtype))
         # Softmax and norm decide order and length: float32 even when the layers ran in 16 bits.
         return DenseOutput(points.float(), functional.normalize(descriptors.float(), dim=1))
 

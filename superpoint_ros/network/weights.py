@@ -76,7 +76,7 @@ class ModelCard:
             for item in dataclasses.fields(self)
             if item.name != "sha256"
         }
-        return json.dumps(values, sort_keys=True, default=_to_plain)
+        return json.dumps(values, sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> ModelCard:

@@ -1,0 +1,126 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch as an engine: CPU and CUDA; float32, bfloat16 and float16."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from superpoint_ros.config import ConfigError
+from superpoint_ros.engines.engine import EngineConfig
+from superpoint_ros.network.superpoint import DenseOutput, SuperPoint, fold_batch_norm
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_OUTPUT_LAYERS = ("convPb", "convDb")
+
+
+class TorchEngine:
+    """Eager PyTorch.
+
+    The hidden layers run in the chosen precision. The two 1x1 output layers, whose work is small,
+    stay float32: a logit of 6 in bfloat16 moves in steps of 1/32, which ties scores that differ.
+    """
+
+    def __init__(self, network: SuperPoint, config: EngineConfig | None = None) -> None:
+        config = config or EngineConfig()
+        if config.num_threads:
+            torch.set_num_threads(config.num_threads)
+        self._device = resolve_device(config.device)
+        self._precision = resolve_precision(config.precision, self._device)
+        self._dtype = _DTYPES[self._precision]
+        self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self._network = fold_batch_norm(network).requires_grad_(False)
+        for name, layer in self._network.named_children():
+            dtype = torch.float32 if name in _OUTPUT_LAYERS else self._dtype
+            layer.to(device=self._device, dtype=dtype, memory_format=self._layout)
+
+    @property
+    def name(self) -> str:
+        """Name and precision, such as "torch-bf16"."""
+        return f"torch-{self._precision}"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies and the output appears."""
+        return self._device
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> DenseOutput:
+        """Run the network; see `Engine`."""
+        # Uploaded as bytes: a quarter of the copy.
+        images = images.to(self._device, non_blocking=True).unsqueeze(1)
+        scaled = images.to(torch.float32).div_(255.0).to(self._dtype)
+        output = self._network(scaled.contiguous(memory_format=self._layout))
+        return DenseOutput(*output)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the torch device of "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        ConfigError: No such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device: {name!r} is not auto, cpu, cuda or cuda:N") from None
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise ConfigError(f"device: {name!r} is not auto, cpu, cuda or cuda:N")
+    if not torch.cuda.is_available():
+        raise ConfigError(f"device: {name!r} asked for, but this PyTorch sees no CUDA device")
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device: {name!r}, but there are {torch.cuda.device_count()} devices")
+    return device
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """Return "fp32", "bf16" or "fp16" for a device; "auto" takes the fastest that is accurate.
+
+    Raises:
+        ConfigError: The device has no such arithmetic.
+    """
+    if device.type == "cuda":
+        if name == "auto":
+            # float16 keeps three more bits than bfloat16 and the activations stay far below 65504.
+            return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+        if name == "bf16" and torch.cuda.get_device_capability(device) < (8, 0):
+            raise ConfigError("precision: bf16 needs a CUDA device of compute capability 8.0")
+        return name
+    if name == "auto":
+        return "bf16" if cpu_computes_bf16() else "fp32"
+    return name
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512_BF16 or AMX on x86, BF16 on ARM).
+
+    Emulated bfloat16 is several times slower than float32, so a wrong "yes" costs much more than a
+    wrong "no".
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        checks = [getattr(torch.cpu, name, None) for name in names]
+        if all(check is not None for check in checks):
+            return any(bool(check()) for check in checks if check is not None)
+        return bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
+    return "bf16" in _cpu_flags()
+
+
+def _cpu_flags() -> set[str]:
+    """Return the feature flags in /proc/cpuinfo; empty where there is no such file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    found = [line for line in lines if line.lower().startswith(("flags", "features"))]
+    return set(found[0].split(":", 1)[1].split()) if found else set()

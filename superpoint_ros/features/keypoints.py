@@ -1,0 +1,148 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Heatmap -> keypoints, on the device: threshold, suppression, border, top-k, sub-pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from superpoint_ros.config import Config, option
+
+# Rounds of suppression; each adds maxima that only already suppressed pixels outshone.
+_NMS_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class KeypointConfig(Config):
+    """What counts as a keypoint."""
+
+    detection_threshold: float = option(
+        0.005, "smallest probability of a keypoint", minimum=0.0, maximum=1.0, dynamic=True
+    )
+    nms_radius: int = option(
+        4,
+        "no two keypoints lie this close or closer, pixels (largest of dx and dy); 0: off",
+        minimum=0,
+        maximum=64,
+        dynamic=True,
+    )
+    border_px: int = option(
+        4, "no keypoint this close to the image border, pixels", minimum=0, dynamic=True
+    )
+    max_keypoints: int = option(
+        1000, "the best so many are kept; 0: no limit", minimum=0, dynamic=True
+    )
+    refinement_radius: int = option(
+        2,
+        "sub-pixel soft-argmax over a window of this radius, pixels; 0: whole pixels",
+        minimum=0,
+        maximum=8,
+        dynamic=True,
+    )
+
+
+def extract_keypoints(
+    heatmap: Tensor, image_size_hw: tuple[int, int], config: KeypointConfig
+) -> tuple[Tensor, Tensor]:
+    """Find the keypoints of every image of a batch.
+
+    Args:
+        heatmap: (B, H, W) float32 probabilities; may cover padding to the right and below.
+        image_size_hw: (height, width) of the real images, at most (H, W).
+        config: What counts as a keypoint.
+
+    Returns:
+        keypoints (B, K, 2) float32, (x, y) in pixels, and scores (B, K) float32, high to low; K is
+        the same for all, entries with score 0 are fillers and come last.
+    """
+    heatmap = _blank_outside(heatmap, image_size_hw, margin=0)
+    scores = suppress_non_maxima(heatmap, config.nms_radius)
+    # Strictly positive, so that a filler can be told from a keypoint at threshold 0.
+    scores = scores * ((scores >= config.detection_threshold) & (scores > 0.0))
+    scores = _blank_outside(scores, image_size_hw, margin=config.border_px)
+    flat = scores.flatten(1)
+    limit = config.max_keypoints or int((flat > 0.0).sum(dim=1).max())
+    top_scores, indices = flat.topk(min(limit, flat.shape[1]), dim=1, sorted=True)
+    keypoints = _index_to_xy(indices, heatmap.shape[2])
+    if config.refinement_radius:
+        keypoints = refine_keypoints(heatmap, keypoints, config.refinement_radius)
+    return keypoints, top_scores
+
+
+def _blank_outside(heatmap: Tensor, image_size_hw: tuple[int, int], margin: int) -> Tensor:
+    """Return a copy that is zero outside the image and within `margin` of its border."""
+    height, width = image_size_hw
+    inside = torch.zeros_like(heatmap)
+    rows, columns = slice(margin, height - margin), slice(margin, width - margin)
+    if height > 2 * margin and width > 2 * margin:
+        inside[:, rows, columns] = heatmap[:, rows, columns]
+    return inside
+
+
+def suppress_non_maxima(heatmap: Tensor, radius: int) -> Tensor:
+    """Zero every pixel but the local maxima.
+
+    Pixels are taken as a greedy pass from the brightest down would take them: a maximum suppresses
+    its surroundings, and what only suppressed pixels outshone may win in a later round. The number
+    of rounds is fixed (no wait for the device), so rare long chains of ever fainter neighbours
+    lose a keypoint that the greedy pass would keep; never do two survivors lie within `radius`,
+    unless they are exactly equal.
+
+    Args:
+        heatmap: (B, H, W), not negative.
+        radius: Chebyshev distance, pixels.
+
+    Returns:
+        (B, H, W): the value at the survivors, 0 elsewhere.
+    """
+    if radius == 0:
+        return heatmap
+    is_maximum = heatmap == window_maximum(heatmap, radius)
+    for _ in range(_NMS_ROUNDS - 1):
+        is_suppressed = window_maximum(is_maximum.to(heatmap.dtype), radius) > 0.0
+        rest = heatmap.masked_fill(is_suppressed, 0.0)
+        is_maximum = is_maximum | ((rest == window_maximum(rest, radius)) & ~is_suppressed)
+    return heatmap * is_maximum
+
+
+def window_maximum(values: Tensor, radius: int) -> Tensor:
+    """Return the maximum over the square window around each pixel, (B, H, W) to (B, H, W)."""
+    size = 2 * radius + 1
+    rows = functional.max_pool2d(values.unsqueeze(1), (1, size), stride=1, padding=(0, radius))
+    return functional.max_pool2d(rows, (size, 1), stride=1, padding=(radius, 0)).squeeze(1)
+
+
+def refine_keypoints(heatmap: Tensor, keypoints: Tensor, radius: int) -> Tensor:
+    """Move keypoints to the centre of mass of the probability around them.
+
+    That is the soft-argmax over log-probabilities at temperature one. The window lies around the
+    pixel, so a keypoint moves by less than `radius`; where the heatmap is zero, outside the image,
+    nothing pulls.
+
+    Args:
+        heatmap: (B, H, W) float32, zero outside the real image.
+        keypoints: (B, K, 2) whole pixels inside (H, W).
+        radius: Half the window, pixels.
+
+    Returns:
+        (B, K, 2) float32.
+    """
+    padded = functional.pad(heatmap, (radius, radius, radius, radius))
+    width = padded.shape[2]
+    steps = torch.arange(-radius, radius + 1, device=heatmap.device)
+    dy, dx = (step.flatten() for step in torch.meshgrid(steps, steps, indexing="ij"))
+    centre = (keypoints + radius).long()
+    index = (centre[..., 1:] + dy) * width + (centre[..., :1] + dx)
+    patch = padded.flatten(1).gather(1, index.flatten(1)).view(index.shape)
+    mass = patch.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    offsets = torch.stack([dx, dy], dim=-1).to(torch.float32)
+    return keypoints + (patch / mass) @ offsets
+
+
+def _index_to_xy(index: Tensor, width: int) -> Tensor:
+    """The one place where rows and columns become (x, y)."""
+    return torch.stack([index % width, index // width], dim=-1).to(torch.float32)
