@@ -405,7 +405,8 @@ def _unpack(message: Any, want_colour: bool) -> Array:
     # Packed without a conversion before: the file holds the sensor's mosaic, or RGB as if BGR.
     is_mosaic = before.startswith("bayer_") and after in ("", before)
     is_swapped = after.startswith("rgb")
-    if header.bit_depth == 16 or is_mosaic or is_swapped:
+    # A PNG is unpacked as stored, so that it gives the same grey as the raw image did.
+    if header.kind == "png" or is_mosaic or is_swapped:
         image = _to_8_bit(_imdecode(data, cv2.IMREAD_UNCHANGED, image_format))
         layout = _LAYOUTS.get(before) if is_mosaic else None
         if image.ndim == 2 and layout is not None:
