@@ -1,0 +1,407 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Batches for the trainer: drawn shapes, and warped pairs of photos with pseudo-labels.
+
+A batch is a pure function of (seed, step): a run that is killed and resumed sees the same data.
+`Prefetcher` makes the next batches on a thread while the network trains (OpenCV and NumPy release
+the interpreter lock in all that is heavy here).
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from superpoint_ros.config import Config, ConfigError, option
+from superpoint_ros.data import Array
+from superpoint_ros.geometry.homography import warp_points
+from superpoint_ros.network.cells import CELL_SIZE
+from superpoint_ros.training.augmentation import AugmentationConfig, augment
+from superpoint_ros.training.homographies import (
+    HomographyConfig,
+    is_inside,
+    sample_homography,
+    valid_mask,
+    warp_image,
+)
+from superpoint_ros.training.shapes import ShapeConfig, draw_shape
+
+_LOG = logging.getLogger(__name__)
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
+_VALIDATION_SHARE = 20  # one photo in this many is kept for validation, by the hash of its name
+
+
+class View(NamedTuple):
+    """A batch of images with what the detector should say.
+
+    Attributes:
+        images: (B, 1, H, W) float32 in [0, 1].
+        mass: (B, H, W) float32, keypoint mass per pixel (`losses.detector_targets`).
+        is_valid: (B, H/8, W/8) bool, cells that count.
+    """
+
+    images: Tensor
+    mass: Tensor
+    is_valid: Tensor
+
+
+class Batch(NamedTuple):
+    """One step's data. Detector stages have only `a`.
+
+    Attributes:
+        names: What each item was made from, for messages.
+        a: First view.
+        b: Second view of the same photos.
+        H_b_a: (B, 3, 3) float32 pixels of a to pixels of b.
+        points_a: (B, N, 2) corresponding points in a, pixels; keypoints first, then random ones.
+        points_b: (B, N, 2) the same in b.
+        is_point: (B, N) bool; False is padding.
+        is_keypoint: (B, N) bool; the points that carry a label.
+    """
+
+    names: tuple[str, ...]
+    a: View
+    b: View | None = None
+    H_b_a: Tensor | None = None
+    points_a: Tensor | None = None
+    points_b: Tensor | None = None
+    is_point: Tensor | None = None
+    is_keypoint: Tensor | None = None
+
+
+BatchSource = Callable[[int], Batch]
+
+
+@dataclass(frozen=True)
+class PhotoConfig(Config):
+    """Warped views of photos."""
+
+    height: int = option(192, "Height of a view, pixels", minimum=32)
+    width: int = option(256, "Width of a view, pixels", minimum=32)
+    view_a: HomographyConfig = field(
+        default_factory=lambda: HomographyConfig(
+            perspective=0.1, scale=1.25, rotation_deg=20.0, translation=0.1
+        )
+    )
+    view_b: HomographyConfig = field(
+        default_factory=lambda: HomographyConfig(
+            perspective=0.2, scale=1.7, rotation_deg=40.0, translation=0.12
+        )
+    )
+    min_score: float = option(0.0, "Least score of a label that is used", minimum=0.0)
+    max_labels: int = option(400, "Most labels per photo, best first", minimum=1)
+    points: int = option(256, "Correspondences per pair for the descriptor loss", minimum=8)
+    keypoint_share: float = option(
+        0.7, "Largest share of the correspondences that are keypoints", minimum=0.0, maximum=1.0
+    )
+
+
+def splat(points: Array, size_hw: tuple[int, int], is_subpixel: bool) -> Array:
+    """Lay keypoints on the pixel grid.
+
+    Args:
+        points: (N, 2), (x, y) pixels; those outside are ignored.
+        size_hw: (height, width).
+        is_subpixel: Share each keypoint among its four neighbours by bilinear weights, so that
+            the mean of the target is the keypoint itself; else it goes to the nearest pixel, as
+            in the paper.
+
+    Returns:
+        (H, W) float32.
+    """
+    height, width = size_hw
+    mass = np.zeros((height, width), np.float32)
+    if not is_subpixel:
+        points = np.rint(points)
+    low = np.floor(points).astype(int)
+    share = points - low
+    for dx in (0, 1):
+        for dy in (0, 1):
+            x, y = low[:, 0] + dx, low[:, 1] + dy
+            weight = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            np.add.at(mass, (y[inside], x[inside]), weight[inside])
+    return np.minimum(mass, 1.0)
+
+
+def shape_batches(
+    shapes: ShapeConfig,
+    augmentation: AugmentationConfig,
+    batch_size: int,
+    seed: int,
+    is_subpixel: bool,
+) -> BatchSource:
+    """Return the source of drawn shapes."""
+
+    def make(step: int) -> Batch:
+        size_hw = (shapes.height // CELL_SIZE * CELL_SIZE, shapes.width // CELL_SIZE * CELL_SIZE)
+        images, masses = [], []
+        for item in range(batch_size):
+            rng = np.random.default_rng([seed, step, item])
+            image, corners = draw_shape(rng, shapes)
+            images.append(augment(image[: size_hw[0], : size_hw[1]], rng, augmentation))
+            masses.append(splat(corners, size_hw, is_subpixel))
+        cells = (batch_size, size_hw[0] // CELL_SIZE, size_hw[1] // CELL_SIZE)
+        view = View(_to_images(images), _stack(masses), torch.ones(cells, dtype=torch.bool))
+        return Batch(names=("shape",) * batch_size, a=view)
+
+    return make
+
+
+def list_photos(folder: Path | str, split: str = "train") -> list[Path]:
+    """Return the photos of a folder (and its subfolders) in a fixed order.
+
+    Args:
+        folder: Where to look.
+        split: "train", "validation" (one in 20, chosen by the name's hash) or "all".
+
+    Raises:
+        ConfigError: There is no such folder, or no photo in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"--images {folder}: is not a folder")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES)
+    if not paths:
+        raise ConfigError(f"--images {folder}: holds no photos ({', '.join(_IMAGE_SUFFIXES)})")
+    if split == "all":
+        return paths
+    is_wanted = split == "validation"
+    return [path for path in paths if is_validation(path.name) == is_wanted]
+
+
+def is_validation(name: str) -> bool:
+    """Whether the photo of this name is kept for validation."""
+    return zlib.crc32(name.encode()) % _VALIDATION_SHARE == 0
+
+
+def read_photo(path: Path) -> Array | None:
+    """Return a photo as (H, W) uint8; None, and a warning that names it, if it is broken."""
+    try:
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
+    except (OSError, cv2.error) as error:
+        _LOG.warning("%s: skipped, cannot be read (%s)", path, error)
+        return None
+    if image is None or min(image.shape) < 2 * CELL_SIZE:
+        _LOG.warning("%s: skipped, not a readable photo", path)
+        return None
+    grey: Array = image
+    return grey
+
+
+class LabelledPhotos:
+    """Photos with pseudo-labels, read once and kept as uint8.
+
+    Attributes:
+        skipped: Names of the photos that could not be read or have no labels.
+    """
+
+    def __init__(self, images: Path, labels: Path, config: PhotoConfig):
+        self.skipped: list[str] = []
+        self._items: list[tuple[str, Array, Array]] = []
+        for path in list_photos(images):
+            points = _read_labels(labels / f"{path.stem}.npz", config)
+            if points is None:
+                continue
+            photo = read_photo(path)
+            if photo is None:
+                self.skipped.append(path.name)
+                continue
+            self._items.append((path.name, photo, points))
+        if not self._items:
+            raise ConfigError(f"{labels}: holds no labels of the photos in {images}")
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> tuple[str, Array, Array]:
+        """Return (name, photo (H, W) uint8, labels (N, 2) pixels)."""
+        return self._items[index]
+
+
+def _read_labels(path: Path, config: PhotoConfig) -> Array | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as data:
+            keypoints, scores = data["keypoints"], data["scores"]
+    except (OSError, ValueError, KeyError) as error:
+        _LOG.warning("%s: skipped, damaged labels (%s)", path, error)
+        return None
+    keep = scores >= config.min_score
+    points: Array = keypoints[keep][: config.max_labels].astype(np.float64)
+    return points
+
+
+def photo_batches(
+    photos: LabelledPhotos,
+    config: PhotoConfig,
+    augmentation: AugmentationConfig,
+    batch_size: int,
+    seed: int,
+    is_subpixel: bool,
+) -> BatchSource:
+    """Return the source of warped pairs of photos.
+
+    Both views are warped: JPEG blocks are 8x8 like the network's cells and would be learnt.
+    """
+    size_hw = (config.height // CELL_SIZE * CELL_SIZE, config.width // CELL_SIZE * CELL_SIZE)
+
+    def make(step: int) -> Batch:
+        pairs = []
+        for item in range(batch_size):
+            rng = np.random.default_rng([seed, step, item])
+            # Every photo once per epoch, in a new order each time.
+            position = step * batch_size + item
+            epoch, place = divmod(position, len(photos))
+            order = np.random.default_rng([seed, epoch]).permutation(len(photos))
+            name, photo, labels = photos[int(order[place])]
+            pairs.append(
+                _make_pair(name, photo, labels, size_hw, config, augmentation, rng, is_subpixel)
+            )
+        return Batch(
+            names=tuple(pair.name for pair in pairs),
+            a=_to_view([pair.a for pair in pairs]),
+            b=_to_view([pair.b for pair in pairs]),
+            H_b_a=_stack([pair.H_b_a for pair in pairs]),
+            points_a=_stack([pair.points_a for pair in pairs]),
+            points_b=_stack([pair.points_b for pair in pairs]),
+            is_point=torch.from_numpy(np.stack([pair.is_point for pair in pairs])),
+            is_keypoint=torch.from_numpy(np.stack([pair.is_keypoint for pair in pairs])),
+        )
+
+    return make
+
+
+class _ViewItem(NamedTuple):
+    image: Array
+    mass: Array
+    is_valid: Array
+
+
+class _Pair(NamedTuple):
+    name: str
+    a: _ViewItem
+    b: _ViewItem
+    H_b_a: Array
+    points_a: Array
+    points_b: Array
+    is_point: Array
+    is_keypoint: Array
+
+
+def _make_pair(
+    name: str,
+    photo: Array,
+    labels: Array,
+    size_hw: tuple[int, int],
+    config: PhotoConfig,
+    augmentation: AugmentationConfig,
+    rng: np.random.Generator,
+    is_subpixel: bool,
+) -> _Pair:
+    source_hw = (photo.shape[0], photo.shape[1])
+    H_a_p = sample_homography(rng, source_hw, size_hw, config.view_a)
+    H_b_p = sample_homography(rng, source_hw, size_hw, config.view_b)
+    if rng.random() < 0.5:  # either view may be the difficult one
+        H_a_p, H_b_p = H_b_p, H_a_p
+    H_b_a = H_b_p @ np.linalg.inv(H_a_p)
+    # Keypoints seen in both views, then evenly spread points seen in both.
+    count = config.points
+    seen = _seen_in_both(labels, H_a_p, H_b_p, size_hw)
+    keypoints = labels[rng.permutation(np.flatnonzero(seen))[: int(count * config.keypoint_share)]]
+    spread = rng.uniform(0, 1, (3 * count, 2)) * (np.array(source_hw[::-1]) - 1.0)
+    spread = spread[_seen_in_both(spread, H_a_p, H_b_p, size_hw)][: count - len(keypoints)]
+    points = np.concatenate([keypoints, spread])
+    padded = np.zeros((2, count, 2), np.float32)
+    padded[0, : len(points)] = warp_points(H_a_p, points)
+    padded[1, : len(points)] = warp_points(H_b_p, points)
+    index = np.arange(count)
+    return _Pair(
+        name=name,
+        a=_make_view(photo, labels, H_a_p, size_hw, augmentation, rng, is_subpixel),
+        b=_make_view(photo, labels, H_b_p, size_hw, augmentation, rng, is_subpixel),
+        H_b_a=(H_b_a / H_b_a[2, 2]).astype(np.float32),
+        points_a=padded[0],
+        points_b=padded[1],
+        is_point=index < len(points),
+        is_keypoint=index < len(keypoints),
+    )
+
+
+def _seen_in_both(points: Array, H_a_p: Array, H_b_p: Array, size_hw: tuple[int, int]) -> Array:
+    border = 3.0
+    seen_a = is_inside(warp_points(H_a_p, points), size_hw, border)
+    return seen_a & is_inside(warp_points(H_b_p, points), size_hw, border)
+
+
+def _make_view(
+    photo: Array,
+    labels: Array,
+    H_v_p: Array,
+    size_hw: tuple[int, int],
+    augmentation: AugmentationConfig,
+    rng: np.random.Generator,
+    is_subpixel: bool,
+) -> _ViewItem:
+    image = augment(warp_image(photo, H_v_p, size_hw), rng, augmentation)
+    points = warp_points(H_v_p, labels)
+    points = points[np.isfinite(points).all(1)]
+    points = points[is_inside(points, size_hw)]
+    seen = valid_mask(H_v_p, (photo.shape[0], photo.shape[1]), size_hw)
+    # The edge of the photo is no place for labels: the adaptation eroded it too.
+    seen = cv2.erode(seen.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=1)
+    cells = seen.reshape(size_hw[0] // CELL_SIZE, CELL_SIZE, size_hw[1] // CELL_SIZE, CELL_SIZE)
+    return _ViewItem(image, splat(points, size_hw, is_subpixel), cells.min((1, 3)) > 0)
+
+
+def _to_view(items: list[_ViewItem]) -> View:
+    is_valid = torch.from_numpy(np.stack([item.is_valid for item in items]))
+    return View(
+        _to_images([item.image for item in items]), _stack([item.mass for item in items]), is_valid
+    )
+
+
+def _to_images(images: list[Array]) -> Tensor:
+    return torch.from_numpy(np.stack(images))[:, None].float() / 255.0
+
+
+def _stack(arrays: list[Array]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
+
+
+class Prefetcher:
+    """Makes batches ahead of the training on background threads, in order."""
+
+    def __init__(self, source: BatchSource, threads: int = 1, ahead: int = 4):
+        self._source = source
+        self._threads = threads
+        self._ahead = ahead
+
+    def batches(self, first_step: int, end_step: int) -> Iterator[Batch]:
+        """Yield the batches of the steps [first_step, end_step)."""
+        with ThreadPoolExecutor(self._threads) as pool:
+            waiting: collections.deque[Future[Batch]] = collections.deque()
+            upcoming = iter(range(first_step, end_step))
+            try:
+                for step in upcoming:
+                    waiting.append(pool.submit(self._source, step))
+                    if len(waiting) > self._ahead:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()

@@ -1,0 +1,200 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Losses: the paper's two (detector cross-entropy, all-pairs hinge) and our better recipe.
+
+Ours: cross-entropy against sub-pixel targets, a contrastive loss on sampled correspondences and
+the distance between the two views' refined keypoints.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from superpoint_ros.network.cells import CELL_SIZE, DUSTBIN, normalise_pixels
+
+
+def detector_targets(mass: Tensor) -> Tensor:
+    """Turn keypoint mass per pixel into class probabilities per cell.
+
+    Args:
+        mass: (B, H, W) float, how much of a keypoint lies on a pixel: one pixel of 1 for a paper
+            label, or a keypoint's four neighbours sharing 1 by bilinear weights.
+
+    Returns:
+        (B, 65, H/8, W/8), sums to one over the classes; class 64 takes what the keypoints leave.
+    """
+    cells = functional.pixel_unshuffle(mass.unsqueeze(1), CELL_SIZE)
+    total = cells.sum(1, keepdim=True)
+    cells = cells / total.clamp(min=1.0)
+    return torch.cat([cells, (1.0 - total).clamp(min=0.0)], 1)
+
+
+def detector_loss(logits: Tensor, targets: Tensor, is_valid: Tensor) -> Tensor:
+    """Cross-entropy over the 65 classes of every valid cell (paper, Eq. 2 and 3).
+
+    Args:
+        logits: (B, 65, Hc, Wc).
+        targets: (B, 65, Hc, Wc) probabilities; one-hot for the paper's labels.
+        is_valid: (B, Hc, Wc) bool; other cells do not count.
+
+    Returns:
+        Mean over the valid cells; 0 if there are none.
+    """
+    losses = -(targets * functional.log_softmax(logits.float(), 1)).sum(1)
+    weights = is_valid.float()
+    return (losses * weights).sum() / weights.sum().clamp(min=1.0)
+
+
+def hinge_loss(
+    dense_a: Tensor,
+    dense_b: Tensor,
+    centres_b_of_a: Tensor,
+    centres_b: Tensor,
+    is_valid_b: Tensor,
+    lambda_d: float = 250.0,
+    positive_margin: float = 1.0,
+    negative_margin: float = 0.2,
+    is_normalised: bool = False,
+) -> Tensor:
+    """The paper's descriptor loss over all pairs of cells (Eq. 4 to 6).
+
+    Args:
+        dense_a: (B, D, Hc, Wc) descriptors of image a.
+        dense_b: (B, D, Hc, Wc) descriptors of image b.
+        centres_b_of_a: (B, Hc, Wc, 2) cell centres of a mapped into b, pixels.
+        centres_b: (Hc, Wc, 2) cell centres of b, pixels.
+        is_valid_b: (B, Hc, Wc) bool, cells of b that show the image.
+        lambda_d: Weight of the (rare) corresponding pairs.
+        positive_margin: m_p.
+        negative_margin: m_n.
+        is_normalised: Divide by the number of corresponding pairs and of others, each their own,
+            instead of by all pairs: the positive term does not fade with the image size.
+
+    Returns:
+        Mean loss.
+    """
+    similarity = torch.einsum("bdij,bdkl->bijkl", dense_a.float(), dense_b.float())
+    offsets = centres_b_of_a[:, :, :, None, None] - centres_b[None, None, None]
+    # The paper: corresponding if the mapped centre is within 8 pixels (one cell) of the other.
+    is_pair = (offsets.norm(dim=-1) <= CELL_SIZE).float()
+    valid = is_valid_b[:, None, None].float()
+    positive = valid * is_pair * (positive_margin - similarity).clamp(min=0.0)
+    negative = valid * (1.0 - is_pair) * (similarity - negative_margin).clamp(min=0.0)
+    if is_normalised:
+        pairs, others = (valid * is_pair).sum(), (valid * (1.0 - is_pair)).sum()
+        return positive.sum() / pairs.clamp(min=1.0) + negative.sum() / others.clamp(min=1.0)
+    count = (valid * torch.ones_like(is_pair)).sum().clamp(min=1.0)
+    return (lambda_d * positive + negative).sum() / count
+
+
+def sample_descriptors(dense: Tensor, points: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Read descriptors at pixels, bilinearly.
+
+    Args:
+        dense: (B, D, H/8, W/8).
+        points: (B, N, 2), (x, y) pixels of the image.
+        size_hw: (H, W) of the image.
+
+    Returns:
+        (B, N, D) unit length.
+    """
+    grid = normalise_pixels(points, size_hw).unsqueeze(1)
+    sampled = functional.grid_sample(
+        dense.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return functional.normalize(sampled.squeeze(2), dim=1).transpose(1, 2)
+
+
+def contrastive_loss(
+    descriptors_a: Tensor,
+    descriptors_b: Tensor,
+    points_b: Tensor,
+    is_valid: Tensor,
+    temperature: float,
+    safe_radius_px: float,
+) -> Tensor:
+    """Tell each correspondence from all others of its pair, both ways (InfoNCE).
+
+    Args:
+        descriptors_a: (B, N, D) unit length.
+        descriptors_b: (B, N, D) of the corresponding points.
+        points_b: (B, N, 2) pixels in image b; points nearer than `safe_radius_px` to the right one
+            are no negatives.
+        is_valid: (B, N) bool; padding is False.
+        temperature: Softmax temperature of the cosine similarity.
+        safe_radius_px: Pixels.
+
+    Returns:
+        Mean over the valid correspondences; 0 if there are none.
+    """
+    similarity = torch.bmm(descriptors_a, descriptors_b.transpose(1, 2)) / temperature
+    count = similarity.shape[1]
+    itself = torch.eye(count, dtype=torch.bool, device=similarity.device)
+    is_near = (torch.cdist(points_b.float(), points_b.float()) < safe_radius_px) & ~itself
+    similarity = similarity.masked_fill(is_near | ~is_valid[:, None, :], -1.0e4)
+    forward = functional.log_softmax(similarity, 2).diagonal(dim1=1, dim2=2)
+    # Rows of padding are masked for the other direction in the same way.
+    similarity = similarity.masked_fill(~is_valid[:, :, None], -1.0e4)
+    backward = functional.log_softmax(similarity, 1).diagonal(dim1=1, dim2=2)
+    weights = is_valid.float()
+    losses = -(forward + backward) / 2.0 * weights
+    return losses.sum() / weights.sum().clamp(min=1.0)
+
+
+def refine_points(logits: Tensor, points: Tensor, radius: int = 2) -> tuple[Tensor, Tensor]:
+    """Move points to the softmax-weighted mean of the detector's logits around them.
+
+    Args:
+        logits: (B, 65, Hc, Wc).
+        points: (B, N, 2), (x, y) pixels; rounded to find the window.
+        radius: Of the square window, pixels.
+
+    Returns:
+        (B, N, 2) refined points, and (B, N) the dustbin-free log-probability mass of the window:
+        how sure the detector is that there is a keypoint.
+    """
+    log_probabilities = functional.log_softmax(logits.float(), 1)[:, :DUSTBIN]
+    heat = functional.pixel_shuffle(log_probabilities, CELL_SIZE).squeeze(1)
+    batch, height, width = heat.shape
+    steps = torch.arange(-radius, radius + 1, device=heat.device)
+    dy, dx = torch.meshgrid(steps, steps, indexing="ij")
+    offsets = torch.stack([dx.reshape(-1), dy.reshape(-1)], -1)
+    base = points.detach().round().long()
+    window = base[:, :, None] + offsets
+    x = window[..., 0].clamp(0, width - 1)
+    y = window[..., 1].clamp(0, height - 1)
+    index = torch.arange(batch, device=heat.device)[:, None, None]
+    values = heat[index, y, x]
+    weights = values.softmax(-1)
+    refined = base + (weights[..., None] * offsets).sum(2)
+    return refined, values.logsumexp(-1)
+
+
+def localization_loss(
+    refined_a: Tensor, refined_b: Tensor, H_b_a: Tensor, is_valid: Tensor, limit_px: float = 3.0
+) -> Tensor:
+    """How far apart the two views put the same keypoint, pixels of b.
+
+    Args:
+        refined_a: (B, N, 2) in image a.
+        refined_b: (B, N, 2) in image b.
+        H_b_a: (B, 3, 3).
+        is_valid: (B, N) bool.
+        limit_px: Distances beyond it stop counting: they are other keypoints.
+
+    Returns:
+        Mean distance; 0 if nothing is valid.
+    """
+    mapped = warp_points_batch(H_b_a, refined_a)
+    distance = ((mapped - refined_b).square().sum(-1) + 1.0e-4).sqrt()
+    weights = (is_valid & (distance < limit_px)).float()
+    return (distance * weights).sum() / weights.sum().clamp(min=1.0)
+
+
+def warp_points_batch(H_b_a: Tensor, points: Tensor) -> Tensor:
+    """Map points (B, N, 2) by H_b_a (B, 3, 3)."""
+    ones = torch.ones_like(points[..., :1])
+    mapped = torch.cat([points, ones], -1) @ H_b_a.transpose(1, 2)
+    return mapped[..., :2] / mapped[..., 2:]

@@ -1,0 +1,394 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One training loop for every stage: detector on shapes, detector on photos, joint SuperPoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from superpoint_ros.config import Config, ConfigError, option, to_mapping
+from superpoint_ros.network.cells import CELL_SIZE, cell_centres
+from superpoint_ros.network.superpoint import DenseOutput, NetworkConfig, SuperPoint
+from superpoint_ros.training.augmentation import AugmentationConfig
+from superpoint_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from superpoint_ros.training.datasets import (
+    Batch,
+    BatchSource,
+    LabelledPhotos,
+    PhotoConfig,
+    Prefetcher,
+    View,
+    photo_batches,
+    shape_batches,
+)
+from superpoint_ros.training.losses import (
+    contrastive_loss,
+    detector_loss,
+    detector_targets,
+    hinge_loss,
+    localization_loss,
+    refine_points,
+    sample_descriptors,
+    warp_points_batch,
+)
+from superpoint_ros.training.shapes import ShapeConfig
+
+_LOG = logging.getLogger(__name__)
+_MAX_SKIPPED_IN_A_ROW = 20
+CHECKPOINT_NAME = "last.pt"
+
+
+@dataclass(frozen=True)
+class LossConfig(Config):
+    """What is minimised."""
+
+    is_subpixel: bool = option(
+        True, "Labels keep their sub-pixel position; false: nearest pixel, as in the paper"
+    )
+    descriptor: str = option(
+        "contrastive",
+        "Descriptor loss: ours, the paper's, or the paper's with each term normalised",
+        choices=("contrastive", "hinge", "hinge_normalised"),
+    )
+    descriptor_weight: float = option(1.0, "Weight of the descriptor loss", minimum=0.0)
+    localization_weight: float = option(
+        0.5, "Weight of the distance between both views' refined keypoints", minimum=0.0
+    )
+    temperature: float = option(0.07, "Temperature of the contrastive loss", minimum=0.001)
+    safe_radius_px: float = option(
+        8.0, "Points nearer than this are no negatives, pixels", minimum=0.0
+    )
+    lambda_d: float = option(250.0, "Hinge: weight of corresponding cells", minimum=0.0)
+    positive_margin: float = option(1.0, "Hinge: margin of corresponding cells")
+    negative_margin: float = option(0.2, "Hinge: margin of other cells")
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """One stage of the training."""
+
+    source: str = option("shapes", "What to train on", choices=("shapes", "photos"))
+    is_joint: bool = option(False, "Train descriptors too (needs photos)")
+    steps: int = option(1000, "Optimiser steps", minimum=1)
+    batch_size: int = option(16, "Images, or pairs of photos, per step", minimum=1)
+    learning_rate: float = option(1.0e-3, "Adam's peak learning rate", minimum=0.0)
+    warmup_steps: int = option(100, "Steps of rising learning rate", minimum=0)
+    decay_share: float = option(
+        0.4, "Share of the steps, at the end, in which the rate falls to 0", minimum=0.0, maximum=1.0
+    )
+    weight_decay: float = option(1.0e-5, "Decoupled weight decay", minimum=0.0)
+    gradient_clip: float = option(5.0, "Largest gradient norm", minimum=0.0)
+    seed: int = option(0, "Seed of weights and data", minimum=0)
+    precision: str = option(
+        "bf16", "Arithmetic of the layers (losses: fp32)", choices=("bf16", "fp32")
+    )
+    loader_threads: int = option(1, "Threads that make batches", minimum=1)
+    log_every: int = option(25, "Steps between rows of the history", minimum=1)
+    checkpoint_every_s: float = option(60.0, "Seconds between checkpoints", minimum=0.0)
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(batch_norm=True))
+    shapes: ShapeConfig = field(default_factory=ShapeConfig)
+    photos: PhotoConfig = field(default_factory=PhotoConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.is_joint and self.source != "photos":
+            raise ConfigError("is_joint: descriptors need source: photos")
+
+
+def make_source(config: TrainConfig, photos: LabelledPhotos | None) -> BatchSource:
+    """Return what makes the batches of a stage.
+
+    Raises:
+        ConfigError: The stage needs photos and there are none.
+    """
+    is_subpixel = config.loss.is_subpixel
+    if config.source == "shapes":
+        return shape_batches(
+            config.shapes, config.augmentation, config.batch_size, config.seed, is_subpixel
+        )
+    if photos is None:
+        raise ConfigError("source: photos needs --images and labels")
+    return photo_batches(
+        photos, config.photos, config.augmentation, config.batch_size, config.seed, is_subpixel
+    )
+
+
+def compute_losses(network: SuperPoint, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
+    """Return the terms of one batch's loss by name, weights included; their sum is minimised."""
+    if batch.b is None:
+        output = network(_to_network(batch.a.images))
+        return {"detector": _detector_term(output.logits, batch.a)}
+    assert batch.H_b_a is not None
+    # One pass over both views: BatchNorm sees them together.
+    both = network(_to_network(torch.cat([batch.a.images, batch.b.images])))
+    half = len(batch.a.images)
+    a, b = (DenseOutput(*(part[s] for part in both)) for s in (slice(half), slice(half, None)))
+    terms = {
+        "detector": (_detector_term(a.logits, batch.a) + _detector_term(b.logits, batch.b)) / 2.0
+    }
+    if config.loss.localization_weight > 0:
+        terms["localization"] = config.loss.localization_weight * _localization_term(a, b, batch)
+    if config.is_joint:
+        terms["descriptor"] = config.loss.descriptor_weight * _descriptor_term(
+            a, b, batch, config.loss
+        )
+    return terms
+
+
+def _to_network(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _detector_term(logits: Tensor, view: View) -> Tensor:
+    return detector_loss(logits, detector_targets(view.mass), view.is_valid)
+
+
+def _localization_term(a: DenseOutput, b: DenseOutput, batch: Batch) -> Tensor:
+    assert batch.H_b_a is not None
+    assert batch.points_a is not None
+    assert batch.points_b is not None
+    assert batch.is_keypoint is not None
+    refined_a = refine_points(a.logits, batch.points_a)[0]
+    refined_b = refine_points(b.logits, batch.points_b)[0]
+    return localization_loss(refined_a, refined_b, batch.H_b_a, batch.is_keypoint)
+
+
+def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, loss: LossConfig) -> Tensor:
+    assert batch.b is not None
+    assert batch.H_b_a is not None
+    height, width = batch.a.images.shape[2:]
+    if loss.descriptor == "contrastive":
+        assert batch.points_a is not None
+        assert batch.points_b is not None
+        assert batch.is_point is not None
+        return contrastive_loss(
+            sample_descriptors(a.dense_descriptors, batch.points_a, (height, width)),
+            sample_descriptors(b.dense_descriptors, batch.points_b, (height, width)),
+            batch.points_b,
+            batch.is_point,
+            loss.temperature,
+            loss.safe_radius_px,
+        )
+    centres = cell_centres((height, width), device=batch.a.images.device)
+    flat = centres.reshape(1, -1, 2).expand(len(batch.H_b_a), -1, -1)
+    mapped = warp_points_batch(batch.H_b_a, flat)
+    mapped = mapped.reshape(-1, height // CELL_SIZE, width // CELL_SIZE, 2)
+    return hinge_loss(
+        a.dense_descriptors,
+        b.dense_descriptors,
+        mapped,
+        centres,
+        batch.b.is_valid,
+        loss.lambda_d,
+        loss.positive_margin,
+        loss.negative_margin,
+        loss.descriptor == "hinge_normalised",
+    )
+
+
+def learning_rate_at(step: int, config: TrainConfig) -> float:
+    """Return the rate of a step: linear rise, plateau, linear fall to zero.
+
+    A plateau, unlike a cosine, lets a run be cut short or prolonged before its decay begins.
+    """
+    rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    decay_steps = max(1, round(config.steps * config.decay_share))
+    fall = min(1.0, (config.steps - step) / decay_steps)
+    return config.learning_rate * min(rise, fall)
+
+
+def train(
+    config: TrainConfig,
+    source: BatchSource,
+    folder: Path,
+    initial: dict[str, Any] | None = None,
+    device: str = "cpu",
+    stop_after: int | None = None,
+) -> Checkpoint:
+    """Train one stage, or go on where `folder` left off.
+
+    Args:
+        config: Of the stage.
+        source: Batches by step.
+        folder: Gets `last.pt`, `history.json` and TensorBoard's events.
+        initial: State dict to start from; absent keys and other shapes start fresh.
+        device: Of torch.
+        stop_after: Stop when so many steps are done in all, as a killed run would (tests).
+
+    Returns:
+        The last checkpoint.
+
+    Raises:
+        ConfigError: `folder` holds a run with another config.
+        FloatingPointError: Too many losses in a row were not finite.
+    """
+    torch.manual_seed(config.seed)
+    network = SuperPoint(config.network).to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    path = folder / CHECKPOINT_NAME
+    state = load_checkpoint(path)
+    if state is not None:
+        _check_same_config(state.config, to_mapping(config), path)
+        network.load_state_dict(state.network)
+        optimizer.load_state_dict(state.optimizer)
+        _LOG.info("%s: resumed at step %d of %d", folder.name, state.step, config.steps)
+    else:
+        state = Checkpoint(config=to_mapping(config))
+        if initial is not None:
+            _load_initial(network, initial)
+    if state.is_finished:
+        return state
+    state.config = to_mapping(config)
+    end = min(config.steps, stop_after or config.steps)
+    progress = Progress(folder.name, config.steps, state.step)
+    sums: dict[str, float] = {}
+    summed = skipped_in_a_row = 0
+    started = saved = time.monotonic()
+    wall_time_before = state.wall_time_s
+    with _writer(folder) as writer:
+        for batch in Prefetcher(source, config.loader_threads).batches(state.step, end):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(state.step, config)
+            optimizer.zero_grad(set_to_none=True)
+            batch = _to_device(batch, device)
+            with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
+                terms = compute_losses(network, batch, config)
+            loss = torch.stack(list(terms.values())).sum()
+            is_finite = bool(torch.isfinite(loss))
+            if is_finite:
+                loss.backward()  # type: ignore[no-untyped-call]
+                norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
+                is_finite = bool(torch.isfinite(norm))
+            if is_finite:
+                optimizer.step()
+                skipped_in_a_row = 0
+                summed += 1
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, 0.0) + float(term.detach())
+            else:
+                skipped_in_a_row += 1
+                state.skipped_steps.append(state.step)
+                _LOG.warning(
+                    "step %d skipped: its loss is not finite (%s)",
+                    state.step,
+                    ", ".join(batch.names),
+                )
+                if skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
+                    raise FloatingPointError(
+                        f"{folder.name}: {skipped_in_a_row} losses in a row are not finite; "
+                        "lower learning_rate"
+                    )
+            state.step += 1
+            state.wall_time_s = wall_time_before + time.monotonic() - started
+            if state.step % config.log_every == 0 or state.step == config.steps:
+                row = {name: value / max(summed, 1) for name, value in sums.items()}
+                state.history.append({"step": float(state.step), **row})
+                sums, summed = {}, 0
+                progress.show(state.step, row)
+                for name, value in row.items():
+                    if writer is not None:
+                        writer.add_scalar(name, value, state.step)
+                is_due = time.monotonic() - saved >= config.checkpoint_every_s
+                if is_due and state.step < config.steps:
+                    _save(path, state, network, optimizer)
+                    saved = time.monotonic()
+    state.is_finished = state.step >= config.steps
+    _save(path, state, network, optimizer)
+    return state
+
+
+def _save(
+    path: Path, state: Checkpoint, network: SuperPoint, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the checkpoint and the history beside it; only on a row's boundary, so that a resumed
+    run averages the same steps into the same rows.
+    """  # noqa: D205
+    state.network, state.optimizer = network.state_dict(), optimizer.state_dict()
+    save_checkpoint(path, state)
+    rows = {"history": state.history, "skipped_steps": state.skipped_steps}
+    path.with_name("history.json").write_text(json.dumps(rows), encoding="utf-8")
+
+
+def _check_same_config(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
+    """Refuse to mix two trainings; what changes no result, and the length, may differ."""
+    free = {"steps", "decay_share", "checkpoint_every_s", "loader_threads", "log_every"}
+    changed = sorted(key for key in new if key not in free and old.get(key) != new[key])
+    if changed:
+        raise ConfigError(
+            f"{path}: made with another config ({', '.join(changed)}); choose another --out"
+        )
+
+
+def _load_initial(network: SuperPoint, initial: dict[str, Any]) -> None:
+    own = network.state_dict()
+    fitting = {k: v for k, v in initial.items() if k in own and own[k].shape == v.shape}
+    network.load_state_dict({**own, **fitting})
+
+
+def _to_device(batch: Batch, device: str) -> Batch:
+    if device == "cpu":
+        return batch
+
+    def move(value: Any) -> Any:
+        if isinstance(value, View):
+            return View(*(tensor.to(device) for tensor in value))
+        return value.to(device) if isinstance(value, Tensor) else value
+
+    return Batch(*(move(value) for value in batch))
+
+
+@contextmanager
+def _writer(folder: Path) -> Iterator[Any]:
+    """Yield a TensorBoard writer, or None where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        yield None
+        return
+    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    try:
+        yield writer
+    finally:
+        writer.close()  # type: ignore[no-untyped-call]
+
+
+class Progress:
+    """Steps, losses and the time left: a bar on a terminal, a line a minute elsewhere."""
+
+    def __init__(self, name: str, total: int, done: int = 0):
+        self._name, self._total, self._first = name, total, done
+        self._started = time.monotonic()
+        self._shown = 0.0
+
+    def show(self, done: int, values: dict[str, float] | None = None) -> None:
+        """Show that `done` units of all are finished."""
+        now = time.monotonic()
+        is_terminal = sys.stderr.isatty()
+        is_last = done >= self._total
+        if not is_last and now - self._shown < (0.2 if is_terminal else 60.0):
+            return
+        self._shown = now
+        rate = (done - self._first) / max(now - self._started, 1e-6)
+        left = (self._total - done) / max(rate, 1e-6)
+        text = ", ".join(f"{name} {value:.4f}" for name, value in (values or {}).items())
+        line = (
+            f"{self._name}: {done}/{self._total} ({done / self._total:.0%}), {rate:.2f}/s, "
+            f"{left / 60:.0f} min left, {text}"
+        )
+        end = "\n" if is_last or not is_terminal else ""
+        print(f"\r{line:<100}" if is_terminal else line, end=end, file=sys.stderr, flush=True)
