@@ -1,0 +1,182 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings as streams of messages: rosbag2 (mcap, sqlite3) and ROS 1 bags through `rosbags`."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.rosbag1 import ReaderError as Rosbag1Error
+from rosbags.rosbag2 import ReaderError as Rosbag2Error
+from rosbags.typesys import Stores, get_typestore
+
+_SUFFIXES = (".mcap", ".db3", ".bag")
+# What rosbags lets through when a file is cut off or overwritten.
+_DAMAGE = (
+    AnyReaderError,
+    Rosbag1Error,
+    Rosbag2Error,
+    struct.error,
+    sqlite3.Error,
+    ValueError,
+    KeyError,
+    IndexError,
+    AssertionError,
+    EOFError,
+)
+
+
+class BagError(ValueError):
+    """A recording that cannot be used as asked; the message says why and what to pass."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One stream of a recording.
+
+    Attributes:
+        name: Topic name.
+        msgtype: ROS 2 spelling also for ROS 1 bags, e.g. "sensor_msgs/msg/Image".
+        count: Number of messages.
+    """
+
+    name: str
+    msgtype: str
+    count: int
+
+
+@dataclass(frozen=True)
+class RecordedMessage:
+    """One message, not yet deserialised.
+
+    Attributes:
+        topic: Topic name.
+        time_ns: When it was recorded.
+        msgtype: As in `Topic`.
+        read: Returns the message: an object with the fields of the ROS message. Raises `BagError`
+            if its bytes are damaged.
+    """
+
+    topic: str
+    time_ns: int
+    msgtype: str
+    read: Callable[[], Any]
+
+
+class Recording(Protocol):
+    """What `BagReader` needs of a source.
+
+    Attributes:
+        topics: All streams, by name.
+        depth_units_per_metre: Unit of 16-bit depth images, where the format says so.
+    """
+
+    topics: tuple[Topic, ...]
+    depth_units_per_metre: float
+
+    def messages(self, names: Collection[str]) -> Iterator[RecordedMessage]:
+        """Yield the messages of the named topics in order of time."""
+        ...
+
+    def close(self) -> None:
+        """Release the files."""
+        ...
+
+
+class RosbagRecording:
+    """A rosbag2 directory, a bare .mcap or .db3 file, or a ROS 1 .bag file."""
+
+    depth_units_per_metre = 1000.0
+
+    def __init__(self, path: Path) -> None:
+        """Open the bag.
+
+        Raises:
+            BagError: It is no bag, or damaged.
+        """
+        self._path = path
+        # Bags of Humble and before carry no message definitions; these types have not changed.
+        self._default_types = get_typestore(Stores.ROS2_JAZZY)
+        try:
+            self._reader = AnyReader(_storage_files(path), default_typestore=self._default_types)
+            self._reader.open()
+        except _DAMAGE as error:
+            raise BagError(
+                f"{path}: cannot be read as a bag ({error}); an interrupted recording can be "
+                "mended with 'ros2 bag reindex', 'mcap recover' or 'rosbag reindex'"
+            ) from None
+        counts: dict[tuple[str, str], int] = {}
+        for connection in self._reader.connections:
+            key = (connection.topic, connection.msgtype)
+            counts[key] = counts.get(key, 0) + connection.msgcount
+        self.topics = tuple(
+            Topic(name, msgtype, count) for (name, msgtype), count in sorted(counts.items())
+        )
+
+    def messages(self, names: Collection[str]) -> Iterator[RecordedMessage]:
+        """Yield the messages of the named topics in order of time.
+
+        Raises:
+            BagError: The file is damaged from here on.
+        """
+        connections = [c for c in self._reader.connections if c.topic in names]
+        if not connections:
+            return
+        stream = self._reader.messages(connections)
+        while True:
+            try:
+                connection, time_ns, data = next(stream)
+            except StopIteration:
+                return
+            except _DAMAGE as error:
+                raise BagError(
+                    f"{self._path}: is damaged, reading stopped ({error}); 'mcap recover' or "
+                    "'ros2 bag reindex' may save the rest"
+                ) from None
+            yield RecordedMessage(
+                connection.topic,
+                time_ns,
+                connection.msgtype,
+                self._deferred(data, connection.msgtype, connection.topic),
+            )
+
+    def close(self) -> None:
+        """Release the files."""
+        self._reader.close()
+
+    def _deferred(self, data: bytes, msgtype: str, topic: str) -> Callable[[], Any]:
+        def read() -> Any:
+            try:
+                if self._reader.is2 and msgtype not in self._reader.typestore.fielddefs:
+                    return self._default_types.deserialize_cdr(data, msgtype)
+                return self._reader.deserialize(data, msgtype)
+            except _DAMAGE as error:
+                raise BagError(f"{topic}: a {msgtype} cannot be deserialised ({error})") from None
+
+        return read
+
+
+def looks_like_rosbag(path: Path) -> bool:
+    """Return whether `path` is a bag file, or a directory that holds one."""
+    if path.is_file():
+        return path.suffix in _SUFFIXES
+    return (path / "metadata.yaml").is_file() or bool(_bare_files(path))
+
+
+def _bare_files(directory: Path) -> list[Path]:
+    return sorted(f for f in directory.iterdir() if f.suffix in _SUFFIXES)
+
+
+def _storage_files(path: Path) -> list[Path]:
+    """Return what AnyReader should open; a directory may lack its metadata after a crash."""
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        files = _bare_files(path)
+        # rosbags opens either ROS generation, not both at once
+        return [f for f in files if f.suffix == files[0].suffix]
+    return [path]

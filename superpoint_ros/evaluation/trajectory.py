@@ -1,0 +1,348 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trajectories: files, and how far an estimate is from the truth. evo does the metrics.
+
+Rules, so that numbers compare:
+
+- Poses are associated by the nearest stamp, at most `MAX_ASSOCIATION_S` apart.
+- ATE: RMSE of the translation after Umeyama alignment of all associated poses; SE3 for sensors
+  that know metres, Sim3 for mono. `scale` is Sim3's in both cases (1 is perfect), but only mono
+  is corrected by it.
+- RPE: RMSE over neighbouring associated poses (one frame apart, of the frames that were used).
+- A fresh start of the map (`map_id` changes) is never glued to what came before: every map is
+  aligned on its own, and the headline is that of the map with most poses (the earliest, if equal).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from superpoint_ros.data import Array
+from superpoint_ros.evaluation.output import write_text
+from superpoint_ros.geometry.se3 import pose_from_quaternion, quaternion_from_rotation
+
+MAX_ASSOCIATION_S = 0.02
+KITTI_LENGTHS_M = (100, 200, 300, 400, 500, 600, 700, 800)
+_MIN_POSES = 3  # alignment of fewer is no statement
+
+
+class TrajectoryError(ValueError):
+    """A trajectory file that cannot be used; the message names file and line."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Poses over time.
+
+    Attributes:
+        stamps_ns: (N,) int64, ascending.
+        poses: (N, 4, 4) float64, T_world_cam (ground truth: whatever body was tracked).
+        map_ids: (N,) int64; poses compare only within one map.
+    """
+
+    stamps_ns: Array
+    poses: Array
+    map_ids: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        n = len(self.stamps_ns)
+        if self.poses.shape != (n, 4, 4):
+            raise ValueError(f"poses {self.poses.shape} must be ({n}, 4, 4)")
+        if not len(self.map_ids):
+            object.__setattr__(self, "map_ids", np.zeros(n, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.stamps_ns)
+
+    @property
+    def length_m(self) -> float:
+        """Length of the path, metres."""
+        return float(np.linalg.norm(np.diff(self.poses[:, :3, 3], axis=0), axis=1).sum())
+
+    def take(self, indices: Array) -> Trajectory:
+        """Return the poses at `indices` (integers or a boolean mask)."""
+        return Trajectory(self.stamps_ns[indices], self.poses[indices], self.map_ids[indices])
+
+
+def make_trajectory(
+    stamps_ns: Sequence[int], poses: Sequence[Array], map_ids: Sequence[int] = ()
+) -> Trajectory:
+    """Build a trajectory from lists in any order; of equal stamps the last one stays."""
+    order = {stamp: i for i, stamp in enumerate(stamps_ns)}
+    indices = [order[stamp] for stamp in sorted(order)]
+    return Trajectory(
+        np.array([stamps_ns[i] for i in indices], np.int64),
+        np.array([poses[i] for i in indices], np.float64).reshape(-1, 4, 4),
+        np.array([map_ids[i] for i in indices] if len(map_ids) else [], np.int64),
+    )
+
+
+@dataclass(frozen=True)
+class TrajectoryErrors:
+    """How far one map is from the truth.
+
+    Attributes:
+        ate_rmse_m: Metres, after alignment.
+        rpe_trans_m: Metres per frame, RMSE.
+        rpe_rot_deg: Degrees per frame, RMSE.
+        scale: Of Sim3 alignment, truth over estimate.
+        kitti_t_err_percent: Mean translation error over paths of 100 to 800 m; None if shorter.
+        kitti_r_err_deg_per_m: Mean rotation error over the same; None if shorter.
+        path_length_m: Of the truth along the associated poses.
+        stamps_ns: (M,) associated stamps.
+        aligned: (M, 4, 4) the estimate in the world of the truth.
+        truth: (M, 4, 4) the truth.
+        errors_m: (M,) distance of each pair of positions.
+    """
+
+    ate_rmse_m: float
+    rpe_trans_m: float
+    rpe_rot_deg: float
+    scale: float
+    kitti_t_err_percent: float | None
+    kitti_r_err_deg_per_m: float | None
+    path_length_m: float
+    stamps_ns: Array
+    aligned: Array
+    truth: Array
+    errors_m: Array
+
+
+def evaluate_trajectory(
+    estimate: Trajectory,
+    truth: Trajectory,
+    with_scale: bool,
+    max_association_s: float = MAX_ASSOCIATION_S,
+) -> TrajectoryErrors | None:
+    """Compare one map with the truth by evo.
+
+    Args:
+        estimate: Poses of one map.
+        truth: Poses to compare with, of the same body.
+        with_scale: Align with Sim3 (mono) instead of SE3.
+        max_association_s: Largest distance of two stamps that count as one time.
+
+    Returns:
+        The errors; None if fewer than three poses can be associated, or if they do not span
+        anything that could be aligned.
+    """
+    # evo brings SciPy along, half a second: only those who measure pay.
+    from evo.core import geometry, metrics, sync
+    from evo.core.units import Unit
+
+    if len(estimate) < _MIN_POSES or len(truth) < _MIN_POSES:
+        return None
+    origin_ns = int(truth.stamps_ns[0])  # seconds in float64 would lose the nanoseconds
+    try:
+        reference, aligned = sync.associate_trajectories(
+            _to_evo(truth, origin_ns), _to_evo(estimate, origin_ns), max_diff=max_association_s
+        )
+    except sync.SyncException:
+        return None
+    if reference.num_poses < _MIN_POSES:
+        return None
+    try:
+        R, t, scale = geometry.umeyama_alignment(
+            aligned.positions_xyz.T, reference.positions_xyz.T, with_scale=True
+        )
+        if not with_scale:
+            R, t, _ = geometry.umeyama_alignment(
+                aligned.positions_xyz.T, reference.positions_xyz.T, with_scale=False
+            )
+    except geometry.GeometryException:
+        return None
+    if with_scale:
+        aligned.scale(scale)
+    T_truth_estimate = np.eye(4)
+    T_truth_estimate[:3, :3], T_truth_estimate[:3, 3] = R, t
+    aligned.transform(T_truth_estimate)
+
+    pair = (reference, aligned)
+    ate = metrics.APE(metrics.PoseRelation.translation_part)
+    ate.process_data(pair)
+    rpe_values = []
+    for relation in (
+        metrics.PoseRelation.translation_part,
+        metrics.PoseRelation.rotation_angle_deg,
+    ):
+        rpe = metrics.RPE(relation, delta=1, delta_unit=Unit.frames, all_pairs=True)
+        rpe.process_data(pair)
+        rpe_values.append(float(rpe.get_statistic(metrics.StatisticsType.rmse)))
+    t_err, r_err = _kitti_errors(pair)
+    return TrajectoryErrors(
+        ate_rmse_m=float(ate.get_statistic(metrics.StatisticsType.rmse)),
+        rpe_trans_m=rpe_values[0],
+        rpe_rot_deg=rpe_values[1],
+        scale=float(scale),
+        kitti_t_err_percent=t_err,
+        kitti_r_err_deg_per_m=r_err,
+        path_length_m=float(reference.path_length),
+        stamps_ns=np.round(aligned.timestamps * 1e9).astype(np.int64) + origin_ns,
+        aligned=np.asarray(aligned.poses_se3),
+        truth=np.asarray(reference.poses_se3),
+        errors_m=np.asarray(ate.error),
+    )
+
+
+def longest_map(estimate: Trajectory) -> Trajectory:
+    """Return the poses of the map that has most of them; of equal ones the earliest."""
+    maps, first, counts = np.unique(estimate.map_ids, return_index=True, return_counts=True)
+    if len(maps) < 2:
+        return estimate
+    best = min(range(len(maps)), key=lambda i: (-counts[i], first[i]))
+    return estimate.take(estimate.map_ids == maps[best])
+
+
+def lost_intervals(
+    stamps_ns: Sequence[int], has_pose: Sequence[bool]
+) -> list[dict[str, float | int]]:
+    """Return the runs of frames without a pose: start and end in seconds since the first frame."""
+    intervals: list[dict[str, float | int]] = []
+    was_lost = False
+    for stamp_ns, is_tracked in zip(stamps_ns, has_pose, strict=True):
+        if is_tracked:
+            was_lost = False
+            continue
+        seconds = (stamp_ns - stamps_ns[0]) * 1e-9
+        if not was_lost:
+            intervals.append({"start_s": seconds, "end_s": seconds, "frames": 0})
+        intervals[-1]["end_s"] = seconds
+        intervals[-1]["frames"] += 1
+        was_lost = True
+    return intervals
+
+
+def read_tum(path: Path | str) -> Trajectory:
+    """Read "stamp tx ty tz qx qy qz qw" lines, seconds and metres; '#' starts a comment.
+
+    Raises:
+        TrajectoryError: Unreadable, no number, or not eight of them; names the line.
+    """
+    stamps, poses = [], []
+    for number, words in _rows(path):
+        if len(words) != 8:
+            raise TrajectoryError(
+                f"{path}, line {number}: expected 8 numbers (stamp tx ty tz qx qy qz qw), "
+                f"got {len(words)}"
+            )
+        values = _numbers(words, path, number)
+        if not np.linalg.norm(values[4:]) > 0.0:
+            raise TrajectoryError(f"{path}, line {number}: the quaternion is zero")
+        stamps.append(seconds_to_ns(words[0]))
+        poses.append(pose_from_quaternion(np.array(values[1:4]), np.array(values[4:])))
+    if not stamps:
+        raise TrajectoryError(f"{path}: holds no pose")
+    return make_trajectory(stamps, poses)
+
+
+def read_kitti(path: Path | str, stamps_ns: Sequence[int]) -> Trajectory:
+    """Read KITTI poses, twelve numbers a line (3x4, row-major), one line per image.
+
+    Raises:
+        TrajectoryError: Unreadable, wrong counts; names the line.
+    """
+    poses = []
+    for number, words in _rows(path):
+        if len(words) != 12:
+            raise TrajectoryError(f"{path}, line {number}: expected 12 numbers, got {len(words)}")
+        T = np.eye(4)
+        T[:3] = np.reshape(_numbers(words, path, number), (3, 4))
+        poses.append(T)
+    if len(poses) != len(stamps_ns):
+        raise TrajectoryError(f"{path}: {len(poses)} poses for {len(stamps_ns)} images")
+    return make_trajectory(stamps_ns, poses)
+
+
+def write_tum(path: Path | str, trajectory: Trajectory) -> None:
+    """Write "stamp tx ty tz qx qy qz qw" lines; the stamps keep their nanoseconds."""
+    lines = ["# stamp tx ty tz qx qy qz qw (T_world_cam, optical frame; seconds, metres)"]
+    for stamp_ns, T in zip(trajectory.stamps_ns, trajectory.poses, strict=True):
+        seconds, nanoseconds = divmod(int(stamp_ns), 1_000_000_000)
+        numbers = [*T[:3, 3], *quaternion_from_rotation(T[:3, :3])]
+        lines.append(
+            f"{seconds}.{nanoseconds:09d} " + " ".join(f"{number:.9f}" for number in numbers)
+        )
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def write_kitti(path: Path | str, trajectory: Trajectory) -> None:
+    """Write twelve numbers a line (3x4, row-major); KITTI has no stamps."""
+    lines = [" ".join(f"{number:.9e}" for number in T[:3].ravel()) for T in trajectory.poses]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def seconds_to_ns(text: str) -> int:
+    """Return nanoseconds of a decimal number of seconds, without a detour through float.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    if "e" in text.lower():
+        return round(float(text) * 1e9)
+    sign = -1 if text.startswith("-") else 1
+    whole, _, fraction = text.lstrip("+-").partition(".")
+    return sign * (int(whole or "0") * 1_000_000_000 + int((fraction + "0" * 9)[:9]))
+
+
+def _to_evo(trajectory: Trajectory, origin_ns: int) -> Any:
+    from evo.core.trajectory import PoseTrajectory3D
+
+    return PoseTrajectory3D(
+        poses_se3=list(trajectory.poses), timestamps=(trajectory.stamps_ns - origin_ns) * 1e-9
+    )
+
+
+def _kitti_errors(pair: tuple[Any, Any]) -> tuple[float | None, float | None]:
+    """Return the mean errors over the path lengths of KITTI: percent and degrees per metre."""
+    from evo.core import filters, metrics
+    from evo.core.units import Unit
+
+    translations: list[float] = []
+    rotations: list[float] = []
+    for length_m in KITTI_LENGTHS_M:
+        if pair[0].path_length < length_m:
+            break
+        for relation, errors, factor in (
+            (metrics.PoseRelation.translation_part, translations, 100.0 / length_m),
+            (metrics.PoseRelation.rotation_angle_deg, rotations, 1.0 / length_m),
+        ):
+            rpe = metrics.RPE(
+                relation, length_m, Unit.meters, all_pairs=True, pairs_from_reference=True
+            )
+            try:
+                rpe.process_data(pair)
+            except filters.FilterException:
+                continue
+            errors.extend(factor * rpe.error)
+    if not translations:
+        return None, None
+    return float(np.mean(translations)), float(np.mean(rotations))
+
+
+def _rows(path: Path | str) -> list[tuple[int, list[str]]]:
+    """Return (line number, words) of the lines that are no comments."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise TrajectoryError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise TrajectoryError(f"{path}: is not a text file") from None
+    lines = (
+        (i, line.split("#")[0].replace(",", " ")) for i, line in enumerate(text.split("\n"), 1)
+    )
+    return [(i, line.split()) for i, line in lines if line.strip()]
+
+
+def _numbers(words: Sequence[str], path: Path | str, number: int) -> list[float]:
+    try:
+        values = [float(word) for word in words]
+    except ValueError as error:
+        raise TrajectoryError(f"{path}, line {number}: {error}") from None
+    if not np.isfinite(values).all():
+        raise TrajectoryError(f"{path}, line {number}: holds NaN or infinity")
+    return values
