@@ -30,7 +30,7 @@ class Build(build_py):
     def run(self):
         if getattr(self, "editable_mode", False):
             raise SystemExit(
-                "superpoint_ros: no editable install: the messages are compiled. Use `make env msgs`, "
+                "superpoint_ros: no editable install, the messages are compiled: use `make env`, "
                 "which runs from this tree, or `pip install .`"
             )
         if ONLY_MESSAGES:

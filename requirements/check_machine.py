@@ -1,0 +1,34 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Say in one line why the pip environment cannot be made here, before pip says it in fifty."""
+
+import platform
+import shutil
+import sys
+
+OLDEST, NEWEST = (3, 10), (3, 13)
+
+
+def find_obstacle():
+    """Return what is wrong with this machine and its cure; None if nothing is."""
+    version = sys.version_info[:2]
+    if not OLDEST <= version <= NEWEST:
+        return "Python %d.%d does not do; name one of 3.10 to 3.13: make PYTHON=python3.11" % version
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return (
+            f"PyPI's ROS 2 wheels are for Linux on x86_64, this is {platform.system()} on "
+            f"{platform.machine()}: install ROS 2 and use colcon (README.md, Install)"
+        )
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        return "Python lacks venv: sudo apt install python%d.%d-venv (or python3-venv)" % version
+    if not (shutil.which("c++") or shutil.which("g++")):
+        return "there is no C++ compiler for the messages: sudo apt install g++"
+    return None
+
+
+if __name__ == "__main__":
+    obstacle = find_obstacle()
+    sys.exit(obstacle and f"superpoint: {obstacle}")
