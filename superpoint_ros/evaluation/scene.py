@@ -493,4 +493,5 @@ def _clip_near(corners_cam: Array) -> Array:
     if not kept:
         return np.zeros((0, 2))
     points = np.array(kept)
-    return points[:, :2] / points[:, 2:]
+    normalized: Array = points[:, :2] / points[:, 2:]
+    return normalized
