@@ -135,7 +135,7 @@ def _draw_segments(canvas: Array, start: Array, end: Array, inliers: Array | Non
 
 
 def _line_size(canvas: Array) -> int:
-    return max(1, round(max(canvas.shape[:2]) / 1280))
+    return max(1, round(float(max(canvas.shape[:2])) / 1280.0))
 
 
 def _fixed_point(points: Array) -> list[tuple[int, int]]:

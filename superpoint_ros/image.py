@@ -71,7 +71,8 @@ def scale_points(points: Array, from_hw: tuple[int, int], to_hw: tuple[int, int]
     points = np.asarray(points)
     dtype = points.dtype if points.dtype.kind == "f" else np.dtype(np.float64)
     scale = np.array([to_hw[1] / from_hw[1], to_hw[0] / from_hw[0]])
-    return ((points + 0.5) * scale - 0.5).astype(dtype)
+    scaled: Array = ((points + 0.5) * scale - 0.5).astype(dtype)
+    return scaled
 
 
 def scale_matrix(from_hw: tuple[int, int], to_hw: tuple[int, int]) -> Array:

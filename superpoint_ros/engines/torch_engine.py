@@ -36,7 +36,8 @@ class TorchEngine:
         self._network = fold_batch_norm(network).requires_grad_(False)
         for name, layer in self._network.named_children():
             dtype = torch.float32 if name in _OUTPUT_LAYERS else self._dtype
-            layer.to(device=self._device, dtype=dtype, memory_format=self._layout)
+            layer.to(self._device, dtype)
+            layer.to(memory_format=self._layout)  # type: ignore[call-overload]
 
     @property
     def name(self) -> str:
