@@ -154,15 +154,14 @@ def decompose_homography(H_b_a: Array, K: Array) -> list[tuple[Array, Array]]:
 
     Returns:
         Up to four (T_b_a (4, 4) with the translation in units of the plane's distance from a,
-        unit normal of the plane in frame a (3,)), all with the plane in front of camera a.
+        unit normal of the plane in frame a (3,)): two readings, each also mirrored through the
+        camera. The caller keeps the one that puts the points in front of both cameras.
     """
     count, rotations, translations, normals = cv2.decomposeHomographyMat(H_b_a, K)
     motions = []
     for R_b_a, t_b_a, n_a in zip(
         rotations[:count], translations[:count], normals[:count], strict=True
     ):
-        if n_a[2, 0] < 0.0:  # seen from behind: (-t, -n) is the other reading and is listed too
-            continue
         T_b_a = np.eye(4)
         T_b_a[:3, :3], T_b_a[:3, 3] = R_b_a, t_b_a[:, 0]
         motions.append((T_b_a, np.asarray(n_a[:, 0], np.float64)))

@@ -1,0 +1,340 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Landmarks and keyframes around the camera: bounded, culled, adjusted together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superpoint_ros.config import Config, option
+from superpoint_ros.data import Array, Features, Observation
+from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.bundle_adjustment import BundleProblem, BundleResult
+from superpoint_ros.geometry.triangulation import project
+from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
+from superpoint_ros.odometry.observation import DepthConfig
+
+
+@dataclass(frozen=True)
+class LocalMapConfig(Config):
+    """How much the map remembers."""
+
+    max_keyframes: int = option(40, "Most keyframes kept.", minimum=3, maximum=1000)
+    max_landmarks: int = option(20000, "Most landmarks kept.", minimum=100, maximum=1000000)
+    min_found_ratio: float = option(
+        0.2,
+        "A landmark is dropped when it is matched in fewer than this share of the frames that "
+        "should see it.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    probation_keyframes: int = option(
+        2,
+        "A landmark that fewer than two keyframes see is dropped after so many keyframes.",
+        minimum=1,
+        maximum=100,
+    )
+
+
+@dataclass(frozen=True)
+class VisibleLandmarks:
+    """Landmarks that a camera pose should see.
+
+    Attributes:
+        rows: (V,) rows in the map's arrays.
+        pixels: (V, 2) predicted undistorted pixels.
+    """
+
+    rows: Array
+    pixels: Array
+
+
+@dataclass(frozen=True)
+class BundleWindow:
+    """A bundle problem and the way back into the map (which may have changed meanwhile).
+
+    Attributes:
+        problem: The arrays.
+        keyframe_indices: `Keyframe.index` of each camera.
+        landmark_ids: Id of each point.
+        keypoint_index: (M,) keypoint of each observation within its keyframe.
+    """
+
+    problem: BundleProblem
+    keyframe_indices: list[int]
+    landmark_ids: Array
+    keypoint_index: Array
+
+
+class LocalMap:
+    """Keyframes in order of time, and landmarks as parallel arrays in ascending order of id."""
+
+    def __init__(self, config: LocalMapConfig) -> None:
+        self._config = config
+        self.keyframes: list[Keyframe] = []
+        self.ids = np.empty(0, np.int64)
+        self.points = np.empty((0, 3))
+        self.descriptors = np.empty((0, 0), np.float32)
+        self._view_direction = np.empty((0, 3))  # landmark -> camera of its descriptor, unit
+        self._view_distance = np.empty(0)
+        self._visible_count = np.empty(0, np.int64)
+        self._found_count = np.empty(0, np.int64)
+        self._born = np.empty(0, np.int64)  # index of the keyframe that made it
+        self._next_id = 0
+        self._next_keyframe = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add_keyframe(
+        self, observation: Observation, T_world_cam: Array, landmark_ids: Array
+    ) -> Keyframe:
+        """Append a keyframe; its landmarks take the look (descriptor) they have in it."""
+        keyframe = Keyframe(
+            self._next_keyframe,
+            observation,
+            np.array(T_world_cam, np.float64),
+            np.array(landmark_ids, np.int64),
+            int((landmark_ids != NO_LANDMARK).sum()),
+        )
+        self._next_keyframe += 1
+        self.keyframes.append(keyframe)
+        seen = np.flatnonzero(keyframe.landmark_ids != NO_LANDMARK)
+        if len(seen):
+            rows = self.rows_of(keyframe.landmark_ids[seen])
+            self._look_from(rows, observation.features.descriptors[seen], T_world_cam)
+        return keyframe
+
+    def add_landmarks(self, points_world: Array, descriptors: Array, T_world_cam: Array) -> Array:
+        """Append landmarks seen from `T_world_cam`; return their ids (N,)."""
+        count = len(points_world)
+        ids = np.arange(self._next_id, self._next_id + count, dtype=np.int64)
+        self._next_id += count
+        rows = np.arange(len(self.ids), len(self.ids) + count)
+        self.ids = np.concatenate([self.ids, ids])
+        self.points = np.concatenate([self.points, points_world])
+        old = self.descriptors.reshape(len(self.descriptors), descriptors.shape[1])
+        self.descriptors = np.concatenate([old, descriptors])
+        self._view_direction = np.concatenate([self._view_direction, np.zeros((count, 3))])
+        self._view_distance = np.concatenate([self._view_distance, np.ones(count)])
+        self._visible_count = np.concatenate([self._visible_count, np.ones(count, np.int64)])
+        self._found_count = np.concatenate([self._found_count, np.ones(count, np.int64)])
+        born = max(self._next_keyframe - 1, 0)
+        self._born = np.concatenate([self._born, np.full(count, born)])
+        self._look_from(rows, descriptors, T_world_cam)
+        return ids
+
+    def rows_of(self, ids: Array) -> Array:
+        """Return the rows (N,) of ids that are in the map."""
+        return np.searchsorted(self.ids, ids)
+
+    def contains(self, ids: Array) -> Array:
+        """Return (N,) bool: which ids are (still) in the map."""
+        if not len(self.ids):
+            return np.zeros(len(ids), bool)
+        rows = np.minimum(self.rows_of(ids), len(self.ids) - 1)
+        return np.asarray(self.ids[rows] == ids)
+
+    def visible_from(
+        self, T_world_cam: Array, K: Array, image_size_hw: tuple[int, int], margin_px: float
+    ) -> VisibleLandmarks:
+        """Select the landmarks in front of the camera, in its image, seen from a like view."""
+        if not len(self.ids):
+            return VisibleLandmarks(np.empty(0, np.int64), np.empty((0, 2)))
+        offset = self.points - T_world_cam[:3, 3]
+        points_cam = offset @ T_world_cam[:3, :3]
+        pixels = project(points_cam, K)
+        height, width = image_size_hw
+        distance = np.linalg.norm(offset, axis=1)
+        cosine = -(offset * self._view_direction).sum(axis=1) / np.maximum(distance, 1e-9)
+        scale = distance / self._view_distance
+        with np.errstate(invalid="ignore"):
+            inside = (
+                (points_cam[:, 2] > 0.01)
+                & (pixels[:, 0] > -margin_px)
+                & (pixels[:, 1] > -margin_px)
+                & (pixels[:, 0] < width - 1 + margin_px)
+                & (pixels[:, 1] < height - 1 + margin_px)
+                & (cosine > 0.5)  # within 60 degrees of where it was last seen from
+                & (scale > 0.4)
+                & (scale < 2.5)  # the descriptor bears scale changes of about two
+            )
+        rows = np.flatnonzero(inside)
+        return VisibleLandmarks(rows, pixels[rows])
+
+    def features_of(self, rows: Array, pixels: Array, image_size_hw: tuple[int, int]) -> Features:
+        """Return landmarks as if they were keypoints, for the matcher."""
+        return Features(
+            keypoints=pixels.astype(np.float32),
+            scores=np.ones(len(rows), np.float32),
+            descriptors=self.descriptors[rows],
+            image_size_hw=image_size_hw,
+        )
+
+    def count_sightings(self, visible_rows: Array, found_rows: Array) -> None:
+        """Book who should have been seen in a frame and who was."""
+        self._visible_count[visible_rows] += 1
+        self._found_count[found_rows] += 1
+
+    def most_reliable(self, rows: Array, count: int) -> Array:
+        """Return the indices into `rows` of the landmarks found most often of late."""
+        # Newer landmarks were seen from nearer to here: the order of ids breaks the ties.
+        ratio = self._found_count[rows] / np.maximum(self._visible_count[rows], 1)
+        return np.lexsort((-self.ids[rows], -np.round(ratio, 1)))[:count]
+
+    def covisible_keyframes(self, landmark_ids: Array) -> list[tuple[int, Keyframe]]:
+        """Return (number of shared landmarks, keyframe), most shared first, newest on a tie."""
+        present = np.unique(landmark_ids[landmark_ids != NO_LANDMARK])
+        counted = [
+            (int(np.isin(keyframe.landmark_ids, present).sum()), keyframe)
+            for keyframe in self.keyframes
+        ]
+        counted.sort(key=lambda pair: (-pair[0], -pair[1].index))
+        return [pair for pair in counted if pair[0] > 0]
+
+    def cull(self) -> None:
+        """Drop landmarks that are not found again, the surplus of keyframes, and orphans."""
+        self._drop_surplus_keyframes()
+        observers = self._observer_counts()
+        last = self._next_keyframe - 1
+        on_probation = last - self._born < self._config.probation_keyframes
+        ratio = self._found_count / np.maximum(self._visible_count, 1)
+        keep = (observers > 0) & (on_probation | (observers >= 2))
+        keep &= (self._visible_count < 8) | (ratio >= self._config.min_found_ratio)
+        surplus = int(keep.sum()) - self._config.max_landmarks
+        if surplus > 0:
+            keep[np.flatnonzero(keep)[:surplus]] = False  # the oldest
+        self._keep(keep)
+
+    def bundle_window(
+        self, newest: Keyframe, size: int, max_fixed: int, depth: DepthConfig, is_metric: bool
+    ) -> BundleWindow | None:
+        """Collect the keyframes that share most with `newest`, their landmarks, and anchors.
+
+        Args:
+            newest: Centre of the window.
+            size: Most free keyframes.
+            max_fixed: Most keyframes outside the window that see its landmarks and stay put.
+            depth: Noise model.
+            is_metric: Whether depth fixes the scale; else two keyframes anchor.
+        """
+        covisible = [keyframe for _, keyframe in self.covisible_keyframes(newest.landmark_ids)]
+        free = covisible[:size]
+        if len(free) < 2:
+            return None
+        ids = np.unique(np.concatenate([keyframe.landmark_ids for keyframe in free]))
+        ids = ids[ids != NO_LANDMARK]
+        free_indices = {keyframe.index for keyframe in free}
+        shared = [
+            (int(np.isin(keyframe.landmark_ids, ids).sum()), keyframe)
+            for keyframe in self.keyframes
+            if keyframe.index not in free_indices
+        ]
+        shared.sort(key=lambda pair: (-pair[0], -pair[1].index))
+        fixed = [keyframe for count, keyframe in shared[:max_fixed] if count >= 3]
+        cameras = sorted(free + fixed, key=lambda keyframe: keyframe.index)
+        is_fixed = np.array([keyframe.index not in free_indices for keyframe in cameras])
+        anchors = 1 if is_metric else 2
+        for i in range(len(cameras)):
+            if is_fixed.sum() >= anchors:
+                break
+            is_fixed[i] = True
+        if is_fixed.all():
+            return None
+
+        camera_index, keypoint_index = [], []
+        for i, keyframe in enumerate(cameras):
+            keypoints = np.flatnonzero(np.isin(keyframe.landmark_ids, ids))
+            camera_index.append(np.full(len(keypoints), i))
+            keypoint_index.append(keypoints)
+        cameras_of = np.concatenate(camera_index)
+        keypoints_of = np.concatenate(keypoint_index)
+        ids_of = np.concatenate(
+            [k.landmark_ids[rows] for k, rows in zip(cameras, keypoint_index, strict=True)]
+        )
+        # A point that one camera sees says nothing about the cameras.
+        ids, counts = np.unique(ids_of, return_counts=True)
+        ids = ids[counts >= 2]
+        chosen = np.isin(ids_of, ids)
+        cameras_of, keypoints_of, ids_of = (
+            cameras_of[chosen],
+            keypoints_of[chosen],
+            ids_of[chosen],
+        )
+        if len(ids) < 10:
+            return None
+        pixels = np.concatenate([k.observation.pixels for k in cameras])
+        depths = np.concatenate([k.observation.depth for k in cameras])
+        starts = np.cumsum([0] + [len(k.observation.depth) for k in cameras])[:-1]
+        flat = starts[cameras_of] + keypoints_of
+        problem = BundleProblem(
+            T_world_cam=np.stack([k.T_world_cam for k in cameras]),
+            K=np.stack([k.observation.K for k in cameras]),
+            is_fixed=is_fixed,
+            points_world=self.points[self.rows_of(ids)],
+            camera_index=cameras_of,
+            point_index=np.searchsorted(ids, ids_of),
+            pixels=pixels[flat],
+            depth=depths[flat],
+            depth_sigma=depth.sigma(depths[flat]),
+        )
+        return BundleWindow(problem, [k.index for k in cameras], ids, keypoints_of)
+
+    def apply(self, window: BundleWindow, result: BundleResult) -> None:
+        """Write an optimum back to whatever of the window is still here; cut outlier links."""
+        by_index = {keyframe.index: keyframe for keyframe in self.keyframes}
+        for i, index in enumerate(window.keyframe_indices):
+            keyframe = by_index.get(index)
+            if keyframe is None:
+                continue
+            keyframe.T_world_cam = result.T_world_cam[i]
+            bad = (window.problem.camera_index == i) & ~result.is_inlier
+            keypoints = window.keypoint_index[bad]
+            ids = window.landmark_ids[window.problem.point_index[bad]]
+            still = keyframe.landmark_ids[keypoints] == ids
+            keyframe.landmark_ids[keypoints[still]] = NO_LANDMARK
+        present = self.contains(window.landmark_ids)
+        self.points[self.rows_of(window.landmark_ids[present])] = result.points_world[present]
+
+    def _look_from(self, rows: Array, descriptors: Array, T_world_cam: Array) -> None:
+        offset = T_world_cam[:3, 3] - self.points[rows]
+        distance = np.maximum(np.linalg.norm(offset, axis=1), 1e-9)
+        self._view_direction[rows] = offset / distance[:, None]
+        self._view_distance[rows] = distance
+        self.descriptors[rows] = descriptors
+
+    def _drop_surplus_keyframes(self) -> None:
+        while len(self.keyframes) > self._config.max_keyframes:
+            # The newest five stay; of the rest goes the one that shares least with the present.
+            newest = self.keyframes[-1]
+            present = newest.landmark_ids[newest.landmark_ids != NO_LANDMARK]
+            shares = [np.isin(k.landmark_ids, present).sum() for k in self.keyframes[:-5]]
+            del self.keyframes[int(np.argmin(shares)) if shares else 0]
+
+    def _observer_counts(self) -> Array:
+        counts = np.zeros(len(self.ids), np.int64)
+        for keyframe in self.keyframes:
+            seen = keyframe.landmark_ids[keyframe.landmark_ids != NO_LANDMARK]
+            counts[self.rows_of(seen)] += 1
+        return counts
+
+    def _keep(self, keep: Array) -> None:
+        if keep.all():
+            return
+        gone = self.ids[~keep]
+        self.ids, self.points = self.ids[keep], self.points[keep]
+        self.descriptors = self.descriptors[keep]
+        self._view_direction = self._view_direction[keep]
+        self._view_distance = self._view_distance[keep]
+        self._visible_count = self._visible_count[keep]
+        self._found_count = self._found_count[keep]
+        self._born = self._born[keep]
+        for keyframe in self.keyframes:
+            keyframe.landmark_ids[np.isin(keyframe.landmark_ids, gone)] = NO_LANDMARK
+
+
+def relative_pose(reference: Keyframe, T_world_cam: Array) -> Array:
+    """Return `T_ref_cam` (4, 4): survives an adjustment of the reference's pose."""
+    return np.asarray(se3.inverse(reference.T_world_cam) @ T_world_cam, np.float64)

@@ -1,0 +1,291 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The pose of a frame from the local map: predict, match where landmarks should be, solve."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from superpoint_ros.config import Config, option
+from superpoint_ros.data import Array, Features, Observation
+from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.pnp import PnpConfig, PnpResult, refine_pose, solve_pnp
+from superpoint_ros.matching import MatchConfig, match, match_guided
+from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
+from superpoint_ros.odometry.local_map import LocalMap
+from superpoint_ros.odometry.observation import DepthConfig
+
+
+@dataclass(frozen=True)
+class TrackingConfig(Config):
+    """Search for the map's landmarks in a frame."""
+
+    search_radius_px: float = option(
+        40.0,
+        "Reach around the place that the motion model predicts, pixels of a 640 wide image.",
+        minimum=1.0,
+        maximum=1000.0,
+    )
+    refined_radius_px: float = option(
+        7.0,
+        "Reach around the place that the first pose predicts, pixels of a 640 wide image.",
+        minimum=1.0,
+        maximum=100.0,
+    )
+    min_similarity: float = option(
+        0.6, "Smallest cosine of a landmark's and a keypoint's descriptor.", minimum=-1.0
+    )
+    max_ratio: float = option(
+        0.95,
+        "Largest ratio of best to second-best descriptor distance without prediction; 1: off.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    max_landmarks: int = option(
+        1500, "Most landmarks searched for in a frame.", minimum=50, maximum=100000
+    )
+    min_inliers: int = option(15, "Fewest landmarks that make a pose.", minimum=6, maximum=1000)
+    relocalization_inliers: int = option(
+        25, "Fewest landmarks that find a lost camera again.", minimum=6, maximum=1000
+    )
+    relocalization_keyframes: int = option(
+        4, "Keyframes tried on each frame while lost.", minimum=1, maximum=100
+    )
+    pnp: PnpConfig = dataclasses.field(default_factory=PnpConfig)
+
+
+@dataclass(frozen=True)
+class TrackedFrame:
+    """A frame with its pose.
+
+    Attributes:
+        T_world_cam: (4, 4).
+        covariance: (6, 6), as in `geometry.se3`.
+        landmark_ids: (N,) landmark of each keypoint that the pose explains, else `NO_LANDMARK`.
+        matched_ids: (N,) the same with the outliers kept.
+        rms_px: Of the inliers, pixels.
+    """
+
+    T_world_cam: Array
+    covariance: Array
+    landmark_ids: Array
+    matched_ids: Array
+    rms_px: float
+
+    @property
+    def num_inliers(self) -> int:
+        """Landmarks that the pose explains."""
+        return int((self.landmark_ids != NO_LANDMARK).sum())
+
+
+class MotionModel:
+    """Constant velocity: the twist of the last two poses goes on."""
+
+    def __init__(self) -> None:
+        self._stamp_ns: int | None = None
+        self._T_world_cam = np.eye(4)
+        self._twist = np.zeros(6)  # per second, camera frame
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.__init__()  # type: ignore[misc]
+
+    def update(self, stamp_ns: int, T_world_cam: Array) -> None:
+        """Take the pose of a frame."""
+        if self._stamp_ns is not None and stamp_ns > self._stamp_ns:
+            seconds = 1e-9 * (stamp_ns - self._stamp_ns)
+            self._twist = se3.log(se3.inverse(self._T_world_cam) @ T_world_cam) / seconds
+        self._stamp_ns, self._T_world_cam = stamp_ns, T_world_cam
+
+    def correct(self, T_new_old: Array) -> None:
+        """Move the last pose with the map (`T_new_old` in the world), keeping the velocity."""
+        self._T_world_cam = T_new_old @ self._T_world_cam
+
+    def stop(self) -> None:
+        """Assume the camera stands still from here."""
+        self._twist = np.zeros(6)
+
+    def predict(self, stamp_ns: int) -> Array:
+        """Return the expected pose (4, 4); beyond half a second the velocity is not believed."""
+        if self._stamp_ns is None:
+            return self._T_world_cam
+        seconds = 1e-9 * (stamp_ns - self._stamp_ns)
+        if not 0.0 < seconds < 0.5:
+            return self._T_world_cam
+        return np.asarray(self._T_world_cam @ se3.exp(seconds * self._twist), np.float64)
+
+
+def track_local_map(
+    observation: Observation,
+    local_map: LocalMap,
+    T_world_cam_predicted: Array,
+    config: TrackingConfig,
+    depth: DepthConfig,
+) -> TrackedFrame | None:
+    """Find the pose of a frame near a predicted one.
+
+    First a wide search around the prediction and a robust pose; then a narrow search around that
+    pose with everything in view, and a refinement with depth.
+
+    Returns:
+        The frame; None if too few landmarks agree on a pose.
+    """
+    size_hw = observation.features.image_size_hw
+    scale = size_hw[1] / 640.0
+    undistorted = _undistorted_features(observation)
+    rows, predicted = _select(local_map, T_world_cam_predicted, observation, config, scale)
+    if len(rows) < config.min_inliers:
+        return None
+    pairs = match_guided(
+        local_map.features_of(rows, predicted, size_hw),
+        undistorted,
+        predicted,
+        config.search_radius_px * scale,
+        MatchConfig(min_similarity=config.min_similarity, max_ratio=config.max_ratio),
+    )
+    pose = _robust_pose(
+        local_map.points[rows[pairs[:, 0]]], observation, pairs[:, 1], config, depth
+    )
+    if pose is None:
+        return None
+    return refine_on_map(observation, local_map, pose.T_world_cam, config, depth, count=True)
+
+
+def refine_on_map(
+    observation: Observation,
+    local_map: LocalMap,
+    T_world_cam: Array,
+    config: TrackingConfig,
+    depth: DepthConfig,
+    count: bool = False,
+) -> TrackedFrame | None:
+    """Match all landmarks in view within the narrow radius of a good pose, and refine it.
+
+    Args:
+        observation: The frame.
+        local_map: Landmarks.
+        T_world_cam: A pose right to a few pixels. (4, 4).
+        config: Radii and noise.
+        depth: Noise of the depth.
+        count: Whether to book found and missed landmarks for the culling.
+    """
+    size_hw = observation.features.image_size_hw
+    scale = size_hw[1] / 640.0
+    undistorted = _undistorted_features(observation)
+    rows, predicted = _select(local_map, T_world_cam, observation, config, 0.0)
+    if len(rows) < config.min_inliers:
+        return None
+    pairs = match_guided(
+        local_map.features_of(rows, predicted, size_hw),
+        undistorted,
+        predicted,
+        config.refined_radius_px * scale,
+        MatchConfig(min_similarity=config.min_similarity),
+    )
+    if len(pairs) < config.min_inliers:
+        return None
+    matched_rows, keypoints = rows[pairs[:, 0]], pairs[:, 1]
+    depths = observation.depth[keypoints]
+    pose = refine_pose(
+        local_map.points[matched_rows],
+        observation.pixels[keypoints],
+        observation.K,
+        T_world_cam,
+        _pnp_config(config, config.min_inliers),
+        depths,
+        depth.sigma(depths),
+    )
+    if pose is None:
+        return None
+    if count:
+        local_map.count_sightings(rows, matched_rows[pose.inliers])
+    matched_ids = np.full(len(observation.features), NO_LANDMARK, np.int64)
+    matched_ids[keypoints] = local_map.ids[matched_rows]
+    landmark_ids = np.full(len(observation.features), NO_LANDMARK, np.int64)
+    landmark_ids[keypoints[pose.inliers]] = local_map.ids[matched_rows[pose.inliers]]
+    return TrackedFrame(pose.T_world_cam, pose.covariance, landmark_ids, matched_ids, pose.rms_px)
+
+
+def track_keyframe(
+    observation: Observation,
+    local_map: LocalMap,
+    keyframe: Keyframe,
+    config: TrackingConfig,
+    depth: DepthConfig,
+    min_inliers: int,
+) -> TrackedFrame | None:
+    """Find the pose of a frame from the landmarks of one keyframe, with no idea where it is."""
+    seen = np.flatnonzero(keyframe.landmark_ids != NO_LANDMARK)
+    if len(seen) < min_inliers:
+        return None
+    pairs = match(
+        keyframe.observation.features.take(seen),
+        observation.features,
+        MatchConfig(min_similarity=config.min_similarity, max_ratio=config.max_ratio),
+    )
+    finite = np.isfinite(observation.pixels[pairs[:, 1]]).all(axis=1)
+    pairs = pairs[finite]
+    rows = local_map.rows_of(keyframe.landmark_ids[seen[pairs[:, 0]]])
+    pose = _robust_pose(local_map.points[rows], observation, pairs[:, 1], config, depth)
+    if pose is None:
+        return None
+    tracked = refine_on_map(observation, local_map, pose.T_world_cam, config, depth)
+    if tracked is None or tracked.num_inliers < min_inliers:
+        return None
+    return tracked
+
+
+def _robust_pose(
+    points_world: Array,
+    observation: Observation,
+    keypoints: Array,
+    config: TrackingConfig,
+    depth: DepthConfig,
+) -> PnpResult | None:
+    depths = observation.depth[keypoints]
+    return solve_pnp(
+        points_world,
+        observation.pixels[keypoints],
+        observation.K,
+        _pnp_config(config, max(6, config.min_inliers // 2)),
+        depths,
+        depth.sigma(depths),
+    )
+
+
+def _pnp_config(config: TrackingConfig, min_inliers: int) -> PnpConfig:
+    return dataclasses.replace(config.pnp, min_inliers=min_inliers)
+
+
+def _select(
+    local_map: LocalMap,
+    T_world_cam: Array,
+    observation: Observation,
+    config: TrackingConfig,
+    margin_scale: float,
+) -> tuple[Array, Array]:
+    """Return rows and predicted pixels of the landmarks to search for, at most max_landmarks."""
+    visible = local_map.visible_from(
+        T_world_cam,
+        observation.K,
+        observation.features.image_size_hw,
+        config.search_radius_px * margin_scale,
+    )
+    if len(visible.rows) <= config.max_landmarks:
+        return visible.rows, visible.pixels
+    best = np.sort(local_map.most_reliable(visible.rows, config.max_landmarks))
+    return visible.rows[best], visible.pixels[best]
+
+
+def _undistorted_features(observation: Observation) -> Features:
+    """Return the features with keypoints in the pinhole image, where predictions live."""
+    features = observation.features
+    return Features(
+        observation.pixels.astype(np.float32),
+        features.scores,
+        features.descriptors,
+        features.image_size_hw,
+    )

@@ -1,0 +1,349 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The odometry: one object for the node, the evaluator and the tests.
+
+States: INITIALIZING until there is a map, TRACKING, LOST when a frame finds no pose. A lost camera
+tries its recent keyframes on every frame; when that fails for too long a new map starts where the
+last pose was and `map_id` counts up: a pose never teleports without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from superpoint_ros.config import Config, option
+from superpoint_ros.data import Array, Matches, Observation, TrackingResult, TrackingState
+from superpoint_ros.geometry import se3
+from superpoint_ros.odometry import mapping
+from superpoint_ros.odometry.homography_tracking import HomographyTracker, HomographyTrackingConfig
+from superpoint_ros.odometry.initialization import InitializationConfig, start_map
+from superpoint_ros.odometry.keyframes import (
+    NO_LANDMARK,
+    Keyframe,
+    KeyframeConfig,
+    is_keyframe_due,
+)
+from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
+from superpoint_ros.odometry.mapping import BundleConfig, MappingConfig
+from superpoint_ros.odometry.observation import DepthConfig
+from superpoint_ros.odometry.tracking import (
+    MotionModel,
+    TrackedFrame,
+    TrackingConfig,
+    track_keyframe,
+    track_local_map,
+)
+from superpoint_ros.profiling import Stopwatch
+
+# Views kept while a mono map waits for its start: a first view that is long out of sight is of
+# no use, a choice of several starts the map at the first frame with parallax.
+_FIRST_VIEWS = 5
+
+
+@dataclass(frozen=True)
+class OdometryConfig(Config):
+    """Visual odometry."""
+
+    mode: str = option("mono", "Sensor.", choices=("mono", "stereo", "rgbd", "homography"))
+    max_lost_frames: int = option(
+        30,
+        "Frames without a pose after which a new map (homography: a new reference) starts.",
+        minimum=1,
+        maximum=100000,
+    )
+    depth: DepthConfig = dataclasses.field(default_factory=DepthConfig)
+    initialization: InitializationConfig = dataclasses.field(default_factory=InitializationConfig)
+    tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
+    keyframes: KeyframeConfig = dataclasses.field(default_factory=KeyframeConfig)
+    mapping: MappingConfig = dataclasses.field(default_factory=MappingConfig)
+    local_map: LocalMapConfig = dataclasses.field(default_factory=LocalMapConfig)
+    bundle: BundleConfig = dataclasses.field(default_factory=BundleConfig)
+    homography: HomographyTrackingConfig = dataclasses.field(
+        default_factory=HomographyTrackingConfig
+    )
+
+
+class VisualOdometry:
+    """Poses from observations, one after the other. Same input, same output, bit by bit."""
+
+    def __init__(self, config: OdometryConfig | None = None) -> None:
+        self.config = config or OdometryConfig()
+        self._map_id = 0
+        self._planar = HomographyTracker(self.config.homography, self.config.max_lost_frames)
+        self._motion = MotionModel()
+        self._clear(np.eye(4))
+
+    @property
+    def state(self) -> TrackingState:
+        """State after the last frame."""
+        return self._planar.state if self.config.mode == "homography" else self._state
+
+    def reset(self, T_world_cam: Array | None = None) -> None:
+        """Forget the map and start a new one, with the next camera at `T_world_cam`.
+
+        Args:
+            T_world_cam: (4, 4); None: the identity.
+        """
+        self._map_id += 1
+        self._planar.start_new_map()
+        start = np.eye(4) if T_world_cam is None else np.array(T_world_cam, np.float64)
+        self._clear(start)
+
+    def landmarks_world(self) -> Array:
+        """Return the local map's points (N, 3), world frame."""
+        return self._map.points.copy()
+
+    def track(self, observation: Observation) -> TrackingResult:
+        """Take the next frame.
+
+        Args:
+            observation: Of the next image; stamps ascend.
+
+        Returns:
+            State and, where there is one, the pose. See `TrackingResult`.
+
+        Raises:
+            ValueError: The stamp does not ascend (reset first when time jumps back).
+        """
+        if self._last_stamp_ns is not None and observation.stamp_ns <= self._last_stamp_ns:
+            raise ValueError(
+                f"stamp {observation.stamp_ns} is not after {self._last_stamp_ns}: call reset() "
+                "when time jumps back"
+            )
+        self._last_stamp_ns = observation.stamp_ns
+        watch = Stopwatch()
+        if self.config.mode == "homography":
+            return self._planar.track(observation, watch)
+        if self._state == TrackingState.INITIALIZING:
+            with watch.stage("initialize"):
+                is_started = self._initialize(observation)
+            return self._result(observation, watch, is_keyframe=is_started)
+        self._frames_since_keyframe += 1
+        with watch.stage("track"):
+            tracked = self._find_pose(observation)
+        if tracked is None:
+            return self._miss(observation, watch)
+        matches = self._matches_with_reference(tracked)
+        self._state = TrackingState.TRACKING
+        self._lost_frames = 0
+        self._take_pose(observation, tracked)
+        is_keyframe = self._is_keyframe_due(tracked)
+        if is_keyframe:
+            with watch.stage("keyframe"):
+                keyframe = self._insert_keyframe(observation, tracked)
+            with watch.stage("bundle"):
+                self._adjust(keyframe)
+        return self._result(observation, watch, tracked, matches, is_keyframe)
+
+    def _clear(self, T_world_start: Array) -> None:
+        self._state = TrackingState.INITIALIZING
+        self._T_world_start = T_world_start
+        self._T_world_cam = T_world_start
+        self._map = LocalMap(self.config.local_map)
+        self._motion.reset()
+        self._first_views: deque[Observation] = deque(maxlen=_FIRST_VIEWS)
+        self._frames_since_keyframe = 0
+        self._lost_frames = 0
+        self._relocalization_turn = 0
+        self._last_stamp_ns: int | None = None
+
+    def _start_new_map(self) -> None:
+        stamp_ns = self._last_stamp_ns
+        self._map_id += 1
+        self._clear(self._T_world_cam)
+        self._last_stamp_ns = stamp_ns
+
+    # Initialising
+
+    def _initialize(self, observation: Observation) -> bool:
+        if self.config.mode == "mono":
+            return self._initialize_mono(observation)
+        usable = np.isfinite(observation.depth) & np.isfinite(observation.pixels).all(axis=1)
+        if usable.sum() < self.config.tracking.relocalization_inliers:
+            return False
+        nothing = np.full(len(observation.features), NO_LANDMARK, np.int64)
+        keyframe = self._map.add_keyframe(observation, self._T_world_start, nothing)
+        keyframe.num_tracked = mapping.add_landmarks_from_depth(self._map, keyframe)
+        self._begin_tracking(observation, keyframe)
+        return True
+
+    def _initialize_mono(self, observation: Observation) -> bool:
+        for first in self._first_views:
+            found = start_map(first, observation, self.config.initialization)
+            if found is None:
+                continue
+            nothing = np.full(len(first.features), NO_LANDMARK, np.int64)
+            keyframe_a = self._map.add_keyframe(first, self._T_world_start, nothing)
+            ids = self._map.add_landmarks(
+                se3.transform_points(self._T_world_start, found.points_a),
+                first.features.descriptors[found.pairs[:, 0]],
+                self._T_world_start,
+            )
+            keyframe_a.landmark_ids[found.pairs[:, 0]] = ids
+            keyframe_a.num_tracked = len(ids)
+            landmark_ids = np.full(len(observation.features), NO_LANDMARK, np.int64)
+            landmark_ids[found.pairs[:, 1]] = ids
+            T_world_b = self._T_world_start @ found.T_a_b
+            keyframe_b = self._map.add_keyframe(observation, T_world_b, landmark_ids)
+            self._adjust(keyframe_b)
+            self._motion.update(first.stamp_ns, keyframe_a.T_world_cam)
+            self._begin_tracking(observation, keyframe_b)
+            return True
+        oldest = self._first_views[0] if self._first_views else None
+        # Keep the oldest view while it can still serve, and thin the others out.
+        if oldest is None or len(observation.features) >= self.config.initialization.min_matches:
+            self._first_views.append(observation)
+        return False
+
+    def _begin_tracking(self, observation: Observation, keyframe: Keyframe) -> None:
+        self._state = TrackingState.TRACKING
+        self._T_world_cam = keyframe.T_world_cam
+        self._motion.update(observation.stamp_ns, keyframe.T_world_cam)
+        self._frames_since_keyframe = 0
+        self._first_views.clear()
+
+    # Tracking
+
+    def _find_pose(self, observation: Observation) -> TrackedFrame | None:
+        config, depth = self.config.tracking, self.config.depth
+        if self._state == TrackingState.TRACKING:
+            predicted = self._motion.predict(observation.stamp_ns)
+            tracked = track_local_map(observation, self._map, predicted, config, depth)
+            if tracked is not None and tracked.num_inliers >= config.min_inliers:
+                return tracked
+            reference = self._map.keyframes[-1]
+            tracked = track_keyframe(
+                observation, self._map, reference, config, depth, config.min_inliers
+            )
+            if tracked is not None:
+                return tracked
+        return self._relocalize(observation)
+
+    def _relocalize(self, observation: Observation) -> TrackedFrame | None:
+        """Try the newest keyframe and, in turn, some of the older ones."""
+        config = self.config.tracking
+        keyframes = self._map.keyframes[::-1]
+        turn, share = self._relocalization_turn, config.relocalization_keyframes
+        older = keyframes[1:]
+        chosen = keyframes[:1] + [
+            older[(turn + i) % len(older)] for i in range(min(share - 1, len(older)))
+        ]
+        self._relocalization_turn += max(share - 1, 1)
+        best: TrackedFrame | None = None
+        for keyframe in chosen:
+            tracked = track_keyframe(
+                observation,
+                self._map,
+                keyframe,
+                config,
+                self.config.depth,
+                config.relocalization_inliers,
+            )
+            if tracked is not None and (best is None or tracked.num_inliers > best.num_inliers):
+                best = tracked
+        return best
+
+    def _miss(self, observation: Observation, watch: Stopwatch) -> TrackingResult:
+        self._state = TrackingState.LOST
+        self._lost_frames += 1
+        if self._lost_frames <= self.config.max_lost_frames:
+            return self._result(observation, watch)
+        self._start_new_map()
+        with watch.stage("initialize"):
+            is_started = self._initialize(observation)
+        return self._result(observation, watch, is_keyframe=is_started)
+
+    def _take_pose(self, observation: Observation, tracked: TrackedFrame) -> None:
+        self._T_world_cam = tracked.T_world_cam
+        self._motion.update(observation.stamp_ns, tracked.T_world_cam)
+        self._relocalization_turn = 0
+
+    # Mapping
+
+    def _is_keyframe_due(self, tracked: TrackedFrame) -> bool:
+        seen = tracked.landmark_ids[tracked.landmark_ids != NO_LANDMARK]
+        points = self._map.points[self._map.rows_of(seen)]
+        depth = (points - tracked.T_world_cam[:3, 3]) @ tracked.T_world_cam[:3, 2]
+        return is_keyframe_due(
+            self.config.keyframes,
+            self._map.keyframes[-1],
+            tracked.T_world_cam,
+            tracked.num_inliers,
+            self._frames_since_keyframe,
+            float(np.median(depth)),
+        )
+
+    def _insert_keyframe(self, observation: Observation, tracked: TrackedFrame) -> Keyframe:
+        keyframe = self._map.add_keyframe(observation, tracked.T_world_cam, tracked.landmark_ids)
+        config = self.config.mapping
+        num_new = 0
+        if self.config.mode != "mono":
+            num_new += mapping.add_landmarks_from_depth(self._map, keyframe)
+        if config.triangulate or self.config.mode == "mono":
+            num_new += mapping.add_landmarks_from_views(self._map, keyframe, config)
+        mapping.link_to_neighbours(self._map, keyframe, config)
+        keyframe.num_tracked += num_new
+        self._frames_since_keyframe = 0
+        return keyframe
+
+    def _adjust(self, keyframe: Keyframe) -> None:
+        before = keyframe.T_world_cam
+        if self.config.bundle.enabled:
+            mapping.adjust_window(
+                self._map,
+                keyframe,
+                self.config.bundle,
+                self.config.depth,
+                self.config.tracking.pnp.pixel_sigma,
+                is_metric=self.config.mode != "mono",
+            )
+        self._map.cull()
+        self._motion.correct(keyframe.T_world_cam @ se3.inverse(before))
+        self._T_world_cam = keyframe.T_world_cam
+
+    # Answering
+
+    def _matches_with_reference(self, tracked: TrackedFrame) -> Matches:
+        reference = self._map.keyframes[-1]
+        of_reference, of_frame = _common(reference.landmark_ids, tracked.matched_ids)
+        return Matches(
+            indices=np.column_stack([of_reference, of_frame]),
+            inliers=tracked.landmark_ids[of_frame] != NO_LANDMARK,
+            reference_stamp_ns=reference.stamp_ns,
+            reference_keypoints=reference.observation.features.keypoints,
+        )
+
+    def _result(
+        self,
+        observation: Observation,
+        watch: Stopwatch,
+        tracked: TrackedFrame | None = None,
+        matches: Matches | None = None,
+        is_keyframe: bool = False,
+    ) -> TrackingResult:
+        has_pose = self._state == TrackingState.TRACKING
+        return TrackingResult(
+            stamp_ns=observation.stamp_ns,
+            state=self._state,
+            T_world_cam=self._T_world_cam.copy() if has_pose else None,
+            covariance=tracked.covariance if tracked is not None else None,
+            matches=matches,
+            is_keyframe=is_keyframe,
+            num_inliers=tracked.num_inliers if tracked is not None else 0,
+            num_landmarks=len(self._map),
+            num_keyframes=len(self._map.keyframes),
+            map_id=self._map_id,
+            latency_ms=dict(watch.latency_ms),
+        )
+
+
+def _common(ids_a: Array, ids_b: Array) -> tuple[Array, Array]:
+    """Return the positions in a and in b of the landmarks that both hold."""
+    keypoints_a = np.flatnonzero(ids_a != NO_LANDMARK)
+    keypoints_b = np.flatnonzero(ids_b != NO_LANDMARK)
+    _, in_a, in_b = np.intersect1d(ids_a[keypoints_a], ids_b[keypoints_b], return_indices=True)
+    return keypoints_a[in_a], keypoints_b[in_b]
