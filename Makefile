@@ -25,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 REQUIREMENTS := $(addprefix requirements/,runtime.txt training.txt development.txt ros-jazzy.txt)
 INTERFACES := $(wildcard msg/*.msg srv/*.srv)
-MESSAGE_SOURCES := $(INTERFACES) CMakeLists.txt package.xml setup.py setup.cfg pyproject.toml \
+MESSAGE_SOURCES := $(INTERFACES) CMakeLists.txt package.xml setup.py setup.cfg \
 	$(wildcard cmake/*.cmake) $(shell find vendor -type f)
 PACKAGES_STAMP := $(VENV)/.packages
 MESSAGES_STAMP := $(VENV)/.messages

@@ -12,8 +12,10 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 def find_obstacle():
     """Return what is wrong with this machine and its cure; None if nothing is."""
     version = sys.version_info[:2]
-    if not OLDEST <= version <= NEWEST:
-        return "Python %d.%d does not do; name one of 3.10 to 3.13: make PYTHON=python3.11" % version
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        return (
+            f"Python {version} will not do, name one of 3.10 to 3.13: make env PYTHON=python3.11"
+        )
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return (
             f"PyPI's ROS 2 wheels are for Linux on x86_64, this is {platform.system()} on "
@@ -23,7 +25,7 @@ def find_obstacle():
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError:
-        return "Python lacks venv: sudo apt install python%d.%d-venv (or python3-venv)" % version
+        return f"Python lacks venv: sudo apt install python{version}-venv (or python3-venv)"
     if not (shutil.which("c++") or shutil.which("g++")):
         return "there is no C++ compiler for the messages: sudo apt install g++"
     return None

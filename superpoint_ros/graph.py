@@ -1,0 +1,274 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The graph of nodes, once: launch/*.launch.py and `superpoint run` and `replay` all read it.
+
+Plain data: which executables start, under which names, with which topics, parameter files and
+overrides. Nothing here imports ROS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+
+PACKAGE = "superpoint_ros"
+NAMESPACE = "superpoint"
+SENSORS = ("mono", "stereo", "rgbd", "homography")
+TRANSPORTS = ("raw", "compressed")
+FEATURES_NODE, TRACKER_NODE = "features_node", "tracker_node"
+
+Value = bool | int | float | str
+
+# Where the drivers of most cameras publish; image_proc's names for a stereo pair.
+_DEFAULT_IMAGES = MappingProxyType(
+    {
+        "mono": "/camera/image_raw",
+        "homography": "/camera/image_raw",
+        "rgbd": "/camera/image_raw",
+        "stereo": "/camera/left/image_raw",
+    }
+)
+_DEFAULT_DEPTH_IMAGE = "/camera/depth/image_raw"
+_DEFAULT_RIGHT_IMAGE = "/camera/right/image_raw"
+
+# Fast DDS reads the first of these (the second since Kilted).
+_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+# Whoever set one of these has chosen their own transports.
+_TRANSPORT_CHOICES = (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "ROS_DISCOVERY_SERVER")
+
+
+class GraphError(ValueError):
+    """An argument of the graph that cannot be: unknown sensor, missing file."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph.
+
+    Attributes:
+        executable: Name for `ros2 run superpoint_ros`.
+        module: The same for `python -m`.
+        name: Node name; empty if the process holds several nodes.
+        namespace: Absolute namespace of the process.
+        remappings: (from, to) topic names.
+        params_files: Parameter files; a later one wins over an earlier one.
+        overrides: Node name -> parameters that win over every file.
+    """
+
+    executable: str
+    module: str
+    name: str
+    namespace: str
+    remappings: tuple[tuple[str, str], ...]
+    params_files: tuple[str, ...]
+    overrides: Mapping[str, Mapping[str, Value]]
+
+    def write_overrides(self, folder: Path | str | None = None, prefix: str = "") -> Path:
+        """Write the overrides as a parameter file, which is to come last.
+
+        `-p name:=value` will not do: rcl files it under `/**`, and takes values in the order in
+        which the keys first appeared, so a user's file with `/**` before `/**/features_node` would
+        win over it.
+
+        Args:
+            folder: Where to write; None: the folder of temporary files.
+            prefix: Namespace that is put before this one, as PushRosNamespace does.
+        """
+        namespace = (prefix.rstrip("/") + self.namespace).rstrip("/")
+        document = {
+            f"{namespace}/{name}": {"ros__parameters": dict(parameters)}
+            for name, parameters in self.overrides.items()
+        }
+        handle, path = tempfile.mkstemp(".yaml", f"{PACKAGE}_{self.executable}_", folder)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            yaml.safe_dump(document, file, sort_keys=False)
+        return Path(path)
+
+    def arguments(self, overrides_file: Path | str | None = None) -> list[str]:
+        """Return what follows the executable, as `ros2 run` would take it."""
+        files = [*self.params_files, *([str(overrides_file)] if overrides_file else [])]
+        arguments = ["--ros-args", "-r", f"__ns:={self.namespace}"]
+        if self.name:
+            arguments += ["-r", f"__node:={self.name}"]
+        for source, target in self.remappings:
+            arguments += ["-r", f"{source}:={target}"]
+        for file in files:
+            arguments += ["--params-file", file]
+        return arguments
+
+    def command(self, overrides_file: Path | str | None = None) -> list[str]:
+        """Return the whole command line, with this Python."""
+        return [sys.executable, "-m", self.module, *self.arguments(overrides_file)]
+
+
+def vo_graph(
+    sensor: str = "mono",
+    *,
+    image: str = "",
+    camera_info: str = "",
+    depth_image: str = "",
+    depth_camera_info: str = "",
+    right_image: str = "",
+    right_camera_info: str = "",
+    image_transport: str = "",
+    depth_transport: str = "",
+    params_file: str = "",
+    use_sim_time: bool = False,
+    namespace: str = NAMESPACE,
+    composed: bool = False,
+    features_only: bool = False,
+    overrides: Mapping[str, Mapping[str, Value]] = MappingProxyType({}),
+) -> tuple[NodeSpec, ...]:
+    """Describe the nodes of visual odometry.
+
+    Args:
+        sensor: mono, stereo, rgbd or homography.
+        image: Topic of the (left) image; empty: the sensor's usual one. A topic that ends in
+            /compressed means that transport of the topic before it.
+        camera_info: Calibration of `image`; empty: `camera_info` beside the image.
+        depth_image: Depth registered to `image` (rgbd); empty: /camera/depth/image_raw.
+        depth_camera_info: Calibration of the depth image; empty: beside it.
+        right_image: Right image (stereo); empty: /camera/right/image_raw.
+        right_camera_info: Calibration of the right image; empty: beside it.
+        image_transport: raw or compressed; empty: told by the topic name, raw otherwise.
+        depth_transport: The same for the depth image.
+        params_file: YAML of the user; wins over the shipped ones.
+        use_sim_time: Whether the nodes take their time from /clock.
+        namespace: Of all nodes and their outputs.
+        composed: One process (vo_node) instead of two.
+        features_only: Only the features node.
+        overrides: Node name -> parameters that win over all files.
+
+    Raises:
+        GraphError: Unknown sensor or transport, or `params_file` cannot be read.
+    """
+    _check_choice("sensor", sensor, SENSORS)
+    image, image_transport = _split_transport(
+        "image_transport", image or _DEFAULT_IMAGES[sensor], image_transport
+    )
+    remappings = {"image": image, "camera_info": camera_info or _beside(image)}
+    features: dict[str, Value] = {"use_sim_time": use_sim_time, "image_transport": image_transport}
+    tracker: dict[str, Value] = {"use_sim_time": use_sim_time}
+    if sensor == "rgbd":
+        depth_image, tracker["depth_transport"] = _split_transport(
+            "depth_transport", depth_image or _DEFAULT_DEPTH_IMAGE, depth_transport
+        )
+        remappings["depth/image"] = depth_image
+        remappings["depth/camera_info"] = depth_camera_info or _beside(depth_image)
+    if sensor == "stereo":
+        right_image, right_transport = _split_transport(
+            "image_transport", right_image or _DEFAULT_RIGHT_IMAGE, image_transport
+        )
+        _check_choice("transport of the right image", right_transport, (image_transport,))
+        features["stereo"] = True
+        remappings["right/image"] = right_image
+        remappings["right/camera_info"] = right_camera_info or _beside(right_image)
+
+    files = {
+        FEATURES_NODE: config_file("features.yaml"),
+        TRACKER_NODE: config_file(f"tracker_{sensor}.yaml"),
+    }
+    values = {
+        FEATURES_NODE: {**features, **overrides.get(FEATURES_NODE, {})},
+        TRACKER_NODE: {**tracker, **overrides.get(TRACKER_NODE, {})},
+    }
+    own_files = (_check_file(params_file),) if params_file else ()
+    together = NodeSpec(
+        executable="vo_node",
+        module=f"{PACKAGE}.ros.vo_node",
+        name="",
+        namespace="/" + namespace.strip("/"),
+        remappings=tuple(remappings.items()),
+        params_files=(*map(str, files.values()), *own_files),
+        overrides=values,
+    )
+    if composed and not features_only:
+        return (together,)
+    return tuple(
+        dataclasses.replace(
+            together,
+            executable=name,
+            module=f"{PACKAGE}.ros.{name}",
+            name=name,
+            params_files=(str(files[name]), *own_files),
+            overrides={name: values[name]},
+        )
+        for name in ([FEATURES_NODE] if features_only else [FEATURES_NODE, TRACKER_NODE])
+    )
+
+
+def share_folder() -> Path:
+    """Return the folder that holds config/ and launch/: the source tree or the installed share.
+
+    Raises:
+        GraphError: Neither is there.
+    """
+    here = Path(__file__).absolute()
+    tree = here.parents[1]
+    if (tree / "package.xml").is_file() and (tree / "config").is_dir():
+        return tree
+    for prefix in here.parents:
+        if (prefix / "share" / PACKAGE / "config").is_dir():
+            return prefix / "share" / PACKAGE
+    raise GraphError(f"share/{PACKAGE}/config is not installed beside {here.parent}")
+
+
+def config_file(name: str) -> Path:
+    """Return a shipped configuration file.
+
+    Raises:
+        GraphError: It is not there.
+    """
+    path = share_folder() / "config" / name
+    _check_file(path)
+    return path
+
+
+def dds_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what to add to the environment so that large messages are not lost.
+
+    Fast DDS drops a best-effort message that is larger than its shared-memory segment (512 KiB):
+    1,000 keypoints with f16 descriptors are at that edge, a 1080p image is beyond it. The shipped
+    profile has a segment of 32 MiB. Nothing is added if the user has set anything of the kind.
+    """
+    if any(environment.get(name) for name in _TRANSPORT_CHOICES):
+        return {}
+    if "fastrtps" not in environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
+        return {}
+    profile = str(config_file("fastdds.xml"))
+    return dict.fromkeys(_PROFILE_VARIABLES, profile)
+
+
+def _beside(image: str) -> str:
+    """Return the camera_info topic that image_transport pairs with an image topic."""
+    return f"{image.rpartition('/')[0]}/camera_info" if "/" in image else "camera_info"
+
+
+def _split_transport(name: str, topic: str, transport: str) -> tuple[str, str]:
+    """Return the base topic and its transport."""
+    base, _, last = topic.rpartition("/")
+    if base and last in ("compressed", "compressedDepth"):
+        return base, transport or "compressed"
+    _check_choice(name, transport or "raw", TRANSPORTS)
+    return topic, transport or "raw"
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise GraphError(f"{name}: '{value}' is not one of {', '.join(choices)}")
+
+
+def _check_file(path: Path | str) -> str:
+    try:
+        with Path(path).open("rb"):
+            return str(path)
+    except OSError as error:
+        raise GraphError(f"{path}: cannot be read ({error.strerror})") from None
