@@ -125,13 +125,12 @@ def base_topic(name: str) -> str:
 
 
 def list_topics(topics: Iterable[Topic]) -> str:
-    """Return one indented line per topic, for error messages."""
-    lines = [f"  {topic.name}  {topic.msgtype}  {topic.count}" for topic in topics]
-    return "\n".join(lines) or "  (none)"
+    """Return the topics with type and number of messages, in one line for error messages."""
+    return "; ".join(f"{t.name} ({t.msgtype}, {t.count})" for t in topics) or "none"
 
 
 def _undecided(reason: str, option: str, topics: Iterable[Topic]) -> BagError:
-    return BagError(f"{reason}: pass {option}. Topics found:\n{list_topics(topics)}")
+    return BagError(f"{reason}: pass {option}. Topics found: {list_topics(topics)}")
 
 
 def _check_named(topics: Sequence[Topic], wanted: SensorTopics) -> None:
