@@ -8,6 +8,8 @@ and resizing by s maps x to (x + 0.5) s - 0.5. Colour is BGR, as `cv2.imread` gi
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -38,6 +40,38 @@ def to_grey(image: Array) -> Array:
     code = cv2.COLOR_BGR2GRAY if channels == 3 else cv2.COLOR_BGRA2GRAY
     grey: Array = cv2.cvtColor(np.ascontiguousarray(image), code)
     return grey
+
+
+def read_image(path: Path | str) -> Array:
+    """Read an image file as (H, W, 3) uint8 BGR.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is no image that OpenCV reads.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such image file")
+    image: Array | None = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{path}: not an image that OpenCV can read")
+    return image
+
+
+def write_image(path: Path | str, image: Array) -> None:
+    """Write a uint8 image in the format that the name's ending says; makes the folder.
+
+    Raises:
+        OSError: It cannot be written there.
+        ValueError: OpenCV does not write that format.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        is_written = cv2.imwrite(str(path), image)
+    except cv2.error:
+        raise ValueError(f"{path}: unknown image format; name it .png or .jpg") from None
+    if not is_written:
+        raise OSError(f"{path}: cannot be written")
 
 
 def resize(image: Array, size_hw: tuple[int, int]) -> Array:

@@ -11,7 +11,9 @@ import numpy as np
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array, Features
 
-# Below this share of candidate pairs, single dot products are cheaper than the whole product.
+# With more than this share of all pairs in reach in x, matrices are cheaper than lists of pairs.
+_DENSE_SHARE = 0.1
+# With less than this share of candidates, single dot products are cheaper than the whole product.
 _SPARSE_SHARE = 0.02
 
 
@@ -54,17 +56,7 @@ def match(features_a: Features, features_b: Features, config: MatchConfig | None
     _check_same_length(features_a, features_b)
     if not len(features_a) or not len(features_b):
         return np.empty((0, 2), dtype=np.int64)
-    similarity = features_a.descriptors @ features_b.descriptors.T
-    index_a = np.arange(len(features_a))
-    best_b = similarity.argmax(axis=1)
-    best = similarity[index_a, best_b]
-    keep = best >= config.min_similarity
-    if config.mutual:
-        keep &= similarity.argmax(axis=0)[best_b] == index_a
-    if config.max_ratio < 1.0:
-        similarity[index_a, best_b] = -np.inf
-        keep &= _passes_ratio(best, similarity.max(axis=1), config.max_ratio)
-    return np.stack([index_a[keep], best_b[keep]], axis=1).astype(np.int64)
+    return _best_of_matrix(features_a.descriptors @ features_b.descriptors.T, config)
 
 
 def match_guided(
@@ -102,13 +94,19 @@ def match_guided(
     if not len(features_a) or not len(features_b):
         return np.empty((0, 2), dtype=np.int64)
     radius = np.broadcast_to(np.asarray(radius_px, dtype=np.float64), (len(features_a),))
-    index_a, index_b = _pairs_within(
-        np.asarray(predicted_pixels_a, dtype=np.float64), features_b.keypoints, radius
-    )
+    a, b = features_a.descriptors, features_b.descriptors
+    predicted = np.asarray(predicted_pixels_a, dtype=np.float64)
+    keypoints = features_b.keypoints.astype(np.float64)
+    strips = _strips(predicted, keypoints, radius)
+    if strips.count.sum() > _DENSE_SHARE * len(a) * len(b):
+        near = (predicted[:, :1] - keypoints[:, 0]) ** 2 + (
+            predicted[:, 1:] - keypoints[:, 1]
+        ) ** 2
+        return _best_of_matrix(np.where(near <= radius[:, None] ** 2, a @ b.T, -np.inf), config)
+    index_a, index_b = _pairs_within(strips, predicted, keypoints, radius)
     if not len(index_a):
         return np.empty((0, 2), dtype=np.int64)
-    similarity = _pair_similarity(features_a.descriptors, features_b.descriptors, index_a, index_b)
-    return _best_pairs(index_a, index_b, similarity, config)
+    return _best_of_pairs(index_a, index_b, _pair_similarity(a, b, index_a, index_b), config)
 
 
 def _check_same_length(features_a: Features, features_b: Features) -> None:
@@ -128,21 +126,53 @@ def _passes_ratio(best: Array, second: Array, max_ratio: float) -> Array:
     return passes
 
 
-def _pairs_within(predicted: Array, keypoints: Array, radius: Array) -> tuple[Array, Array]:
-    """Return the indices of all pairs (prediction, keypoint) within the radius, ascending in a."""
+def _best_of_matrix(similarity: Array, config: MatchConfig) -> Array:
+    """Reduce all pairs (N_a, N_b) to the best of each a that passes; -inf: not a candidate.
+
+    Overwrites `similarity`.
+    """
+    index_a = np.arange(len(similarity))
+    best_b = similarity.argmax(axis=1)
+    best = similarity[index_a, best_b]
+    keep = np.isfinite(best) & (best >= config.min_similarity)
+    if config.mutual:
+        keep &= similarity.argmax(axis=0)[best_b] == index_a
+    if config.max_ratio < 1.0:
+        similarity[index_a, best_b] = -np.inf
+        keep &= _passes_ratio(best, similarity.max(axis=1), config.max_ratio)
+    return np.stack([index_a[keep], best_b[keep]], axis=1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Strips:
+    """Keypoints of b in reach in x: of prediction rows[i], count[i] many from by_x[first[i]]."""
+
+    by_x: Array
+    rows: Array
+    first: Array
+    count: Array
+
+
+def _strips(predicted: Array, keypoints: Array, radius: Array) -> _Strips:
     by_x = np.argsort(keypoints[:, 0], kind="stable")
-    x = keypoints[by_x, 0].astype(np.float64)
-    usable = np.flatnonzero(np.isfinite(predicted).all(axis=1))
-    centre, reach = predicted[usable], radius[usable]
-    first = np.searchsorted(x, centre[:, 0] - reach, side="left")
-    count = np.searchsorted(x, centre[:, 0] + reach, side="right") - first
-    # Row r of the strips spans first[r] ... first[r] + count[r] in the order of x.
-    row = np.repeat(np.arange(len(usable)), count)
-    within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    index_b = by_x[first[row] + within]
-    offset = keypoints[index_b] - centre[row]
-    near = np.einsum("ij,ij->i", offset, offset) <= reach[row] ** 2
-    return usable[row[near]], index_b[near]
+    x = keypoints[by_x, 0]
+    rows = np.flatnonzero(np.isfinite(predicted).all(axis=1))
+    first = np.searchsorted(x, predicted[rows, 0] - radius[rows], side="left")
+    last = np.searchsorted(x, predicted[rows, 0] + radius[rows], side="right")
+    return _Strips(by_x, rows, first, np.maximum(last - first, 0))
+
+
+def _pairs_within(
+    strips: _Strips, predicted: Array, keypoints: Array, radius: Array
+) -> tuple[Array, Array]:
+    """Return the indices of all pairs (prediction, keypoint) within the radius, ascending in a."""
+    index_a = np.repeat(strips.rows, strips.count)
+    start = np.cumsum(strips.count) - strips.count
+    within_strip = np.arange(len(index_a)) - np.repeat(start, strips.count)
+    index_b = strips.by_x[np.repeat(strips.first, strips.count) + within_strip]
+    offset = keypoints[index_b] - predicted[index_a]
+    near = offset[:, 0] ** 2 + offset[:, 1] ** 2 <= radius[index_a] ** 2
+    return index_a[near], index_b[near]
 
 
 def _pair_similarity(a: Array, b: Array, index_a: Array, index_b: Array) -> Array:
@@ -154,7 +184,9 @@ def _pair_similarity(a: Array, b: Array, index_a: Array, index_b: Array) -> Arra
     return cosines
 
 
-def _best_pairs(index_a: Array, index_b: Array, similarity: Array, config: MatchConfig) -> Array:
+def _best_of_pairs(
+    index_a: Array, index_b: Array, similarity: Array, config: MatchConfig
+) -> Array:
     """Reduce candidate pairs, grouped by a, to the best of each a that passes the tests."""
     order = np.lexsort((-similarity, index_a))
     a, b, cosine = index_a[order], index_b[order], similarity[order]

@@ -95,6 +95,8 @@ def resolve_precision(name: str, device: torch.device) -> str:
         if name == "bf16" and torch.cuda.get_device_capability(device) < (8, 0):
             raise ConfigError("precision: bf16 needs a CUDA device of compute capability 8.0")
         return name
+    if name == "fp16":
+        raise ConfigError("precision: fp16 needs a CUDA device; on a CPU take bf16, fp32 or auto")
     if name == "auto":
         return "bf16" if cpu_computes_bf16() else "fp32"
     return name
