@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar, get_args, get_origin
@@ -125,7 +126,7 @@ class NodeParameters(Generic[ConfigT]):
 
 def find_missing_params_file(args: Sequence[str]) -> str | None:
     """Return the first `--params-file` of the arguments that cannot be read."""
-    for flag, value in zip(args, args[1:], strict=False):
+    for flag, value in itertools.pairwise(args):
         if flag == "--params-file":
             try:
                 with open(value, "rb"):  # noqa: PTH123 - only whether it opens

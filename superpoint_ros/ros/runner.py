@@ -1,0 +1,299 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every node shares: start, stop, exit codes, its worker thread, its life cycle.
+
+A user's own mistake (a parameter, a missing file) ends the process with one line and exit code 1;
+SIGINT and SIGTERM end it with 0, also twice, also during start and inference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+import rclpy
+from rclpy.exceptions import (
+    InvalidNamespaceException,
+    InvalidNodeNameException,
+    InvalidParameterException,
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    InvalidTopicNameException,
+)
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from superpoint_ros.config import Config, ConfigError
+from superpoint_ros.network.weights import WeightsError
+from superpoint_ros.ros.log import Problems
+from superpoint_ros.ros.parameters import NodeParameters, rewrite_rcl_error
+
+DEFAULT_NAMESPACE = "superpoint"
+# A worker that is in the middle of a frame gets this long to finish it after SIGINT.
+_JOIN_TIMEOUT_S = 1.0
+_SPIN_PERIOD_S = 0.1
+
+# What a user can cause and mend; anything else is a bug and shows its traceback.
+USER_ERRORS = (
+    ConfigError,
+    WeightsError,
+    OSError,
+    ImportError,
+    InvalidNamespaceException,
+    InvalidNodeNameException,
+    InvalidParameterException,
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    InvalidTopicNameException,
+)
+
+JobT = TypeVar("JobT")
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+class Worker(Generic[JobT]):
+    """One thread that takes jobs in order; when too many wait, the oldest is dropped."""
+
+    def __init__(self, work: Callable[[JobT], None], capacity: int, logger: Any) -> None:
+        self._work = work
+        self._jobs: deque[JobT] = deque()
+        self._capacity = capacity
+        self._logger = logger
+        self._condition = threading.Condition()
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._thread.start()
+
+    def put(self, job: JobT) -> int:
+        """Add a job; return how many older ones had to go for it (0 or 1)."""
+        with self._condition:
+            is_full = len(self._jobs) >= self._capacity
+            if is_full:
+                self._jobs.popleft()
+            self._jobs.append(job)
+            self._condition.notify()
+        return int(is_full)
+
+    def clear(self) -> int:
+        """Drop all waiting jobs; return how many."""
+        with self._condition:
+            count = len(self._jobs)
+            self._jobs.clear()
+        return count
+
+    def stop(self, timeout_s: float = _JOIN_TIMEOUT_S) -> bool:
+        """End the thread after the job in hand; return whether it ended in time."""
+        with self._condition:
+            self._is_stopping = True
+            self._jobs.clear()
+            self._condition.notify()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._jobs or self._is_stopping)
+                if self._is_stopping:
+                    return
+                job = self._jobs.popleft()
+            try:
+                self._work(job)
+            except Exception:
+                # The rim: a bug on one frame must not end a robot's odometry in silence.
+                if not self._is_stopping:
+                    self._logger.error(f"frame failed:\n{traceback.format_exc()}")
+
+
+class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
+    """A life-cycle node that can also start by itself, with a config as its parameters.
+
+    Subclasses implement `set_up`, `tear_down` and `stop_work`, and ask `is_active`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config_type: type[ConfigT],
+        known_elsewhere: Collection[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        """Declare the parameters.
+
+        Raises:
+            ConfigError: A parameter of unknown name, wrong type or out of range.
+        """
+        kwargs.setdefault("namespace", DEFAULT_NAMESPACE)
+        super().__init__(name, automatically_declare_parameters_from_overrides=True, **kwargs)
+        try:
+            self.parameters = NodeParameters(self, config_type, self.on_config, known_elsewhere)
+        except ConfigError as error:
+            self.destroy_node()
+            raise ConfigError(f"{name}: parameter {error}") from None
+        self.problems = Problems(self.get_logger())
+        self.is_active = False
+        self._failure: BaseException | None = None
+        self._is_starting = False
+
+    @property
+    def config(self) -> ConfigT:
+        """The present settings."""
+        return self.parameters.config
+
+    # For subclasses
+
+    def set_up(self) -> None:
+        """Make publishers, subscriptions and what is heavy; may raise `USER_ERRORS`."""
+        raise NotImplementedError
+
+    def tear_down(self) -> None:
+        """Undo `set_up`."""
+        raise NotImplementedError
+
+    def stop_work(self) -> bool:
+        """End the threads; return whether they ended in time."""
+        raise NotImplementedError
+
+    def on_config(self, config: ConfigT) -> None:
+        """Take over settings that changed while running."""
+
+    # Life cycle
+
+    def start(self) -> None:
+        """Configure and activate.
+
+        Raises:
+            BaseException: Whatever made it fail, mostly one of `USER_ERRORS`.
+        """
+        self._is_starting = True
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                raise self._failure or RuntimeError(f"{self.get_name()} did not start")
+        self._is_starting = False
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Set up; a user's mistake is logged and leaves the node unconfigured."""
+        try:
+            self.set_up()
+        except USER_ERRORS as error:
+            self._failure = error
+            if not self._is_starting:  # else `run` says it
+                self.get_logger().error(f"cannot be configured: {_one_line(error)}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            self._failure = error
+            raise
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to answer."""
+        self.is_active = True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop to answer; nothing is forgotten."""
+        self.is_active = False
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget everything but the parameters."""
+        self.is_active = False
+        self.stop_work()
+        self.tear_down()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop for good."""
+        self.is_active = False
+        return TransitionCallbackReturn.SUCCESS
+
+
+def leave_quietly_while_importing() -> None:
+    """Let SIGINT and SIGTERM end a process that has not started its node yet."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
+
+
+def run(
+    make_nodes: Callable[[], Sequence[ManagedNode[Any]]],
+    name: str,
+    args: Sequence[str] | None = None,
+) -> int:
+    """Run nodes in one executor until a signal; return the exit code.
+
+    Args:
+        make_nodes: Called once ROS is initialised; may raise `USER_ERRORS`.
+        name: Prefix of the error line.
+        args: Command line; None: that of the process.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+    try:
+        with _silent_stderr():
+            rclpy.init(
+                args=None if args is None else list(args),
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+    except (RuntimeError, ValueError, rclpy_implementation.RCLError) as error:
+        return _fail(name, rewrite_rcl_error(error, args))
+    nodes: list[ManagedNode[Any]] = []
+    code = 0
+    try:
+        nodes.extend(make_nodes())
+        executor = SingleThreadedExecutor()
+        for node in nodes:
+            executor.add_node(node)
+            if getattr(node.config, "autostart", True):
+                node.start()
+        while rclpy.ok() and not stop.is_set():
+            executor.spin_once(timeout_sec=_SPIN_PERIOD_S)
+    except USER_ERRORS as error:
+        code = _fail(name, _one_line(error))
+    except ExternalShutdownException:
+        pass
+    is_clean = True
+    for node in nodes:
+        is_clean &= node.stop_work()
+        node.destroy_node()
+    rclpy.try_shutdown()
+    if not is_clean:
+        # A frame is still being computed in a thread that cannot be interrupted.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep rcl's C code from writing its own lines beside ours."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)
+
+
+def _fail(name: str, sentence: str) -> int:
+    prefix = "" if sentence.startswith(f"{name}: ") else f"{name}: "
+    print(f"{prefix}{sentence}", file=sys.stderr)
+    return 1
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,115 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions that suit their publishers: transport, reliability, and why nothing comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+RELIABILITIES = ("auto", "reliable", "best_effort")
+
+
+class MatchingSubscription:
+    """A subscription with sensor-data QoS that turns reliable when all its publishers are.
+
+    Best effort loses messages larger than the transport's segment; reliable connects only to
+    reliable publishers. `refresh` is to be called now and then.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        message_type: Any,
+        topic: str,
+        callback: Callable[[Any], None],
+        depth: int = 1,
+        reliability: str = "auto",
+    ) -> None:
+        self.topic = node.resolve_topic_name(topic)
+        self._node = node
+        self._type = message_type
+        self._callback = callback
+        self._depth = depth
+        self._reliability = reliability
+        self._subscription: Any = None
+        self._is_reliable = reliability == "reliable"
+        self._last_stamp: tuple[int, int] | None = None
+        if reliability == "auto":
+            self._is_reliable = self._publishers_are_reliable()
+        self._subscribe()
+
+    def refresh(self) -> str | None:
+        """Adapt to the present publishers; return why nothing can come, if so."""
+        infos = self._node.get_publishers_info_by_topic(self.topic)
+        if not infos:
+            return f"nobody publishes {self.topic}: start the camera or remap the topic"
+        wrong = [info for info in infos if info.topic_type != self._type_name()]
+        if len(wrong) == len(infos):
+            return (
+                f"{self.topic} carries {wrong[0].topic_type}, not {self._type_name()}: "
+                "set the transport parameter or remap the topic"
+            )
+        if self._reliability == "auto":
+            is_reliable = self._publishers_are_reliable()
+            if is_reliable != self._is_reliable:
+                self._is_reliable = is_reliable
+                self._subscribe()
+        elif self._is_reliable and not self._publishers_are_reliable():
+            return (
+                f"{self.topic} is published best effort, but is subscribed reliable: "
+                "set the reliability parameter to auto"
+            )
+        return None
+
+    def destroy(self) -> None:
+        """End the subscription."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def _publishers_are_reliable(self) -> bool:
+        infos = self._node.get_publishers_info_by_topic(self.topic)
+        return bool(infos) and all(
+            info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos
+        )
+
+    def _type_name(self) -> str:
+        package, _, _ = self._type.__module__.partition(".")
+        return f"{package}/msg/{self._type.__name__}"
+
+    def _subscribe(self) -> None:
+        """Subscribe anew; the new one comes before the old one goes, so that nothing is missed."""
+        profile = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=self._depth,
+            reliability=(
+                ReliabilityPolicy.RELIABLE if self._is_reliable else ReliabilityPolicy.BEST_EFFORT
+            ),
+        )
+        old = self._subscription
+        self._subscription = self._node.create_subscription(
+            self._type, self.topic, self._on_message, profile
+        )
+        if old is not None:
+            self._node.destroy_subscription(old)
+
+    def _on_message(self, message: Any) -> None:
+        self._callback(message)
+
+
+def transport_topic(node: Node, topic: str, transport: str) -> str:
+    """Return the topic of an image transport: the remapped base topic, then /transport.
+
+    A remapping of the full name (`image/compressed:=...`) wins.
+    """
+    if transport == "raw":
+        return str(node.resolve_topic_name(topic))
+    full = f"{topic}/{transport}"
+    resolved = str(node.resolve_topic_name(full))
+    if resolved != str(node.resolve_topic_name(full, only_expand=True)):
+        return resolved
+    return f"{node.resolve_topic_name(topic)}/{transport}"
