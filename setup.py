@@ -7,7 +7,7 @@ Python's prefix or against the ROS 2 that is sourced; what CMake installs is pac
 not read this file: package.xml says ament_cmake.
 
 With SUPERPOINT_ROS_TREE=1 (`make` sets it) only the messages are installed, and a .pth file puts
-this source tree first on sys.path: there is no second copy of the modules that could be stale.
+this source tree on sys.path: there is no second copy of the modules that could be stale.
 """
 
 import os
@@ -37,8 +37,8 @@ class Build(build_py):
             build_lib = Path(self.build_lib)
             shutil.rmtree(build_lib, ignore_errors=True)  # a full build may have left modules
             build_lib.mkdir(parents=True)
-            line = f"import sys; sys.path.insert(0, {str(TREE)!r})\n"
-            (build_lib / "superpoint_ros_tree.pth").write_text(line, encoding="utf-8")
+            # The package directory made below has no __init__.py, so this tree's package wins.
+            (build_lib / "superpoint_ros_tree.pth").write_text(f"{TREE}\n", encoding="utf-8")
         else:
             super().run()
         if any((Path(p) / "share/ament_cmake/cmake").is_dir() for p in PREFIXES):

@@ -109,6 +109,42 @@ class NodeSpec:
         return [sys.executable, "-m", self.module, *self.arguments(overrides_file)]
 
 
+@dataclass(frozen=True)
+class Argument:
+    """One argument of `vo_graph`, as `ros2 launch` and `superpoint run` offer it.
+
+    A `bool` default makes it a switch.
+    """
+
+    name: str
+    default: str | bool
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+ARGUMENTS = (
+    Argument("sensor", "mono", "what the camera is", SENSORS),
+    Argument("image", "", "topic of the (left) image; default: /camera/image_raw"),
+    Argument("camera_info", "", "topic of its calibration; default: camera_info beside the image"),
+    Argument("depth_image", "", "topic of the depth registered to the image (rgbd)"),
+    Argument("depth_camera_info", "", "topic; default: camera_info beside the depth image"),
+    Argument("right_image", "", "topic of the right image (stereo)"),
+    Argument("right_camera_info", "", "topic; default: camera_info beside the right image"),
+    Argument(
+        "image_transport",
+        "",
+        "raw or compressed; default: compressed if the topic ends in /compressed, else raw",
+        ("", *TRANSPORTS),
+    ),
+    Argument("depth_transport", "", "the same for the depth image", ("", *TRANSPORTS)),
+    Argument("params_file", "", "YAML with your parameters, which win over the shipped ones"),
+    Argument("use_sim_time", False, "take the time from /clock"),
+    Argument("namespace", NAMESPACE, "namespace of the nodes and their outputs"),
+    Argument("composed", False, "one process (vo_node) instead of two"),
+    Argument("features_only", False, "only the features node"),
+)
+
+
 def vo_graph(
     sensor: str = "mono",
     *,
@@ -168,7 +204,6 @@ def vo_graph(
             "image_transport", right_image or _DEFAULT_RIGHT_IMAGE, image_transport
         )
         _check_choice("transport of the right image", right_transport, (image_transport,))
-        features["stereo"] = True
         remappings["right/image"] = right_image
         remappings["right/camera_info"] = right_camera_info or _beside(right_image)
 
