@@ -16,6 +16,10 @@ import numpy as np
 from superpoint_ros.data import Array
 
 
+class ImageError(ValueError):
+    """An image that is missing, empty or of an unusable type; the message says which."""
+
+
 def to_grey(image: Array) -> Array:
     """Return the grey image (H, W) uint8, contiguous.
 
@@ -23,18 +27,18 @@ def to_grey(image: Array) -> Array:
         image: uint8; (H, W) or (H, W, 1) grey, (H, W, 3) BGR, (H, W, 4) BGRA.
 
     Raises:
-        ValueError: Another type or shape, or an empty image (None from `cv2.imread` included).
+        ImageError: Another type or shape, or an empty image (None from `cv2.imread` included).
     """
     if image is None:
-        raise ValueError("the image is None: cv2.imread returns that for a missing file")
+        raise ImageError("the image is None: cv2.imread returns that for a missing file")
     image = np.asarray(image)
     if image.dtype != np.uint8:
-        raise ValueError(f"the image is {image.dtype}, expected uint8 (0 to 255)")
+        raise ImageError(f"the image is {image.dtype}, expected uint8 (0 to 255)")
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise ValueError(f"the image is {image.shape}, expected (H, W), (H, W, 3) or (H, W, 4)")
+        raise ImageError(f"the image is {image.shape}, expected (H, W), (H, W, 3) or (H, W, 4)")
     if image.size == 0:
-        raise ValueError(f"the image is empty: {image.shape}")
+        raise ImageError(f"the image is empty: {image.shape}")
     if channels == 1:
         return np.ascontiguousarray(image.reshape(image.shape[:2]))
     code = cv2.COLOR_BGR2GRAY if channels == 3 else cv2.COLOR_BGRA2GRAY
@@ -47,13 +51,13 @@ def read_image(path: Path | str) -> Array:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The file is no image that OpenCV reads.
+        ImageError: The file is no image that OpenCV reads.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such image file")
     image: Array | None = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f"{path}: not an image that OpenCV can read")
+        raise ImageError(f"{path}: not an image that OpenCV can read")
     return image
 
 
@@ -62,14 +66,14 @@ def write_image(path: Path | str, image: Array) -> None:
 
     Raises:
         OSError: It cannot be written there.
-        ValueError: OpenCV does not write that format.
+        ImageError: OpenCV does not write that format.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         is_written = cv2.imwrite(str(path), image)
     except cv2.error:
-        raise ValueError(f"{path}: unknown image format; name it .png or .jpg") from None
+        raise ImageError(f"{path}: unknown image format; name it .png or .jpg") from None
     if not is_written:
         raise OSError(f"{path}: cannot be written")
 

@@ -73,7 +73,7 @@ class Extractor:
             image: uint8, any size; (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA.
 
         Raises:
-            ValueError: The image is empty, or of another type or shape.
+            ImageError: The image is empty, or of another type or shape.
         """
         return self.extract_batch([image])[0]
 

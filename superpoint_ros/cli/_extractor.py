@@ -1,0 +1,80 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The arguments that every command with an extractor shares."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from superpoint_ros.features import Extractor
+
+
+def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare weights, engine and keypoint arguments; absent ones keep the config's defaults."""
+    group = parser.add_argument_group("features")
+    group.add_argument(
+        "--weights", metavar="FILE", default="", help="default: the shipped weights"
+    )
+    group.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    group.add_argument("--precision", help="auto, fp32, bf16 or fp16 (default: auto)")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's)")
+    group.add_argument("--max-keypoints", type=int, metavar="N", help="0: no limit")
+    group.add_argument("--threshold", type=float, help="smallest probability of a keypoint")
+    group.add_argument("--nms-radius", type=int, metavar="PX", help="distance between keypoints")
+    group.add_argument(
+        "--longer-side", type=int, metavar="PX", help="shrink larger images to this; 0: never"
+    )
+
+
+def make_extractor(args: argparse.Namespace) -> Extractor:
+    """Build the extractor that the arguments describe.
+
+    Raises:
+        ConfigError: A value out of range, or a device that is not here.
+        WeightsError: No weights, or damaged ones.
+    """
+    from superpoint_ros.config import from_mapping
+    from superpoint_ros.features import ExtractorConfig, extractor_from_config
+
+    given = {
+        "weights": args.weights,
+        "longer_side_px": args.longer_side,
+        "engine": {
+            "device": args.device,
+            "precision": args.precision,
+            "num_threads": args.threads,
+        },
+        "keypoints": {
+            "max_keypoints": args.max_keypoints,
+            "detection_threshold": args.threshold,
+            "nms_radius": args.nms_radius,
+        },
+    }
+    return extractor_from_config(from_mapping(ExtractorConfig, _without_none(given)))
+
+
+def describe_extractor(extractor: Extractor) -> dict[str, object]:
+    """Return what produced some features, for JSON."""
+    from superpoint_ros import __version__
+
+    return {
+        "model_id": extractor.model_id,
+        "weights_sha256": extractor.weights_sha256,
+        "engine": extractor.engine.name,
+        "device": str(extractor.engine.device),
+        "config": dataclasses.asdict(extractor.config),
+        "version": __version__,
+    }
+
+
+def _without_none(values: dict[str, object]) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            kept[key] = _without_none(value)
+        elif value is not None:
+            kept[key] = value
+    return kept

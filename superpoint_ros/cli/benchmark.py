@@ -1,0 +1,194 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure the latency from a grey image to its features, per engine and size.
+
+    superpoint benchmark                              VGA, this machine's fastest engine
+    superpoint benchmark --size 480x640 --size 240x320 --batch 1 2 --json benchmark.json
+
+Every row is measured against plain eager PyTorch (float32, default layout) in the same run; the
+engines take turns frame by frame, so that a busy machine slows all alike. `ratio_to_eager` is an
+engine's median time over eager's: below 1 is faster. Times are per batch, from the image in host
+memory to keypoints and descriptors in host memory. Without --image a drawn pattern is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from superpoint_ros.data import Array
+    from superpoint_ros.features import Extractor
+
+_COLUMNS = ("engine", "size", "batch", "keypoints", "p50_ms", "p95_ms", "p99_ms", "ratio_to_eager")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--size", action="append", metavar="HxW", help="image size, repeatable (default: 480x640)"
+    )
+    parser.add_argument("--batch", type=int, nargs="+", default=[1], metavar="B")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        default=["auto"],
+        choices=("auto", "fp32", "bf16", "fp16"),
+        help="torch engines to measure beside eager (default: auto)",
+    )
+    parser.add_argument("--keypoints", type=int, default=1000, help="at most per image")
+    parser.add_argument("--frames", type=int, default=30, help="per row (default: 30)")
+    parser.add_argument("--warmup", type=int, default=3, help="untimed frames per row")
+    parser.add_argument("--image", metavar="FILE", default="", help="resized to each size")
+    parser.add_argument("--weights", metavar="FILE", default="", help="default: the shipped")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
+    parser.add_argument("--json", metavar="FILE", default="", help="write the rows there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the table, write the JSON."""
+    import torch
+
+    from superpoint_ros import __version__
+    from superpoint_ros.config import ConfigError
+    from superpoint_ros.evaluation.output import write_json
+
+    if args.frames < 1 or min(args.batch) < 1:
+        raise ConfigError("--frames and --batch must be at least 1")
+    sizes = [_parse_size(text) for text in args.size or ["480x640"]]
+    extractors = _make_extractors(args)
+    device = _describe_device(extractors["eager"])
+    rows: list[dict[str, object]] = []
+    for size_hw in sizes:
+        image = _make_image(args.image, size_hw)
+        for batch in args.batch:
+            rows += _measure(extractors, image, batch, args.frames, args.warmup)
+    for row in rows:
+        row["device"] = device
+    _print_table(rows, device)
+    if args.json:
+        write_json(
+            args.json,
+            {
+                "rows": rows,
+                "frames": args.frames,
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "weights_sha256": extractors["eager"].weights_sha256,
+                "version": __version__,
+            },
+        )
+    return 0
+
+
+def _make_extractors(args: argparse.Namespace) -> dict[str, Extractor]:
+    """Return name -> extractor; "eager" is the yardstick and comes first."""
+    from superpoint_ros.engines.engine import EngineConfig
+    from superpoint_ros.features import ExtractorConfig, extractor_from_config
+    from superpoint_ros.features.keypoints import KeypointConfig
+
+    def make(precision: str, channels_last: bool) -> Extractor:
+        engine = EngineConfig(
+            name="torch",
+            device=args.device,
+            precision=precision,
+            channels_last=channels_last,
+            num_threads=args.threads,
+        )
+        keypoints = KeypointConfig(max_keypoints=args.keypoints)
+        return extractor_from_config(
+            ExtractorConfig(weights=args.weights, engine=engine, keypoints=keypoints)
+        )
+
+    extractors = {"eager": make("fp32", channels_last=False)}
+    for precision in args.precision:
+        extractor = make(precision, channels_last=True)
+        extractors[extractor.engine.name] = extractor
+    return extractors
+
+
+def _measure(
+    extractors: dict[str, Extractor], image: Array, batch: int, frames: int, warmup: int
+) -> list[dict[str, object]]:
+    """Return one row per extractor for one size and batch."""
+    import numpy as np
+
+    images = [image] * batch
+    times: dict[str, list[float]] = {name: [] for name in extractors}
+    keypoints = dict.fromkeys(extractors, 0)
+    for frame in range(-warmup, frames):
+        for name, extract in extractors.items():
+            start = time.perf_counter()
+            features = extract.extract_batch(images)  # ends with a copy to the host, so it waits
+            if frame >= 0:
+                times[name].append(1e3 * (time.perf_counter() - start))
+            keypoints[name] = len(features[0])
+        if sys.stderr.isatty():
+            print(f"\r{image.shape[0]}x{image.shape[1]} batch {batch}: frame {max(frame + 1, 0)}"
+                  f" of {frames}", end="", file=sys.stderr)  # fmt: skip
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    eager_p50 = float(np.percentile(times["eager"], 50))
+    rows: list[dict[str, object]] = []
+    for name, values in times.items():
+        p50, p95, p99 = (float(value) for value in np.percentile(values, (50, 95, 99)))
+        rows.append(
+            {
+                "engine": name,
+                "size": f"{image.shape[0]}x{image.shape[1]}",
+                "batch": batch,
+                "keypoints": keypoints[name],
+                "p50_ms": p50,
+                "p95_ms": p95,
+                "p99_ms": p99,
+                "ratio_to_eager": p50 / eager_p50,
+            }
+        )
+    return rows
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    from superpoint_ros.config import ConfigError
+
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise ConfigError(f"--size {text}: expected HEIGHTxWIDTH in pixels, such as 480x640")
+    return int(height), int(width)
+
+
+def _make_image(path: str, size_hw: tuple[int, int]) -> Array:
+    """Return the grey image to measure on: the given one, or seeded random blocks."""
+    import numpy as np
+
+    from superpoint_ros.image import read_image, resize, to_grey
+
+    if path:
+        return resize(to_grey(read_image(path)), size_hw)
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (-(-size_hw[0] // 16), -(-size_hw[1] // 16)), dtype=np.uint8)
+    drawn: Array = np.kron(blocks, np.ones((16, 16), dtype=np.uint8))
+    return np.ascontiguousarray(drawn[: size_hw[0], : size_hw[1]])
+
+
+def _describe_device(extractor: Extractor) -> str:
+    import torch
+
+    if extractor.engine.device.type == "cuda":
+        return torch.cuda.get_device_name(extractor.engine.device)
+    return f"cpu {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def _print_table(rows: list[dict[str, object]], device: str) -> None:
+    print(f"device: {device}")
+    print(" ".join(f"{name:>14}" for name in _COLUMNS))
+    for row in rows:
+        cells = []
+        for name in _COLUMNS:
+            value = row[name]
+            cells.append(f"{value:14.2f}" if isinstance(value, float) else f"{value!s:>14}")
+        print(" ".join(cells))
