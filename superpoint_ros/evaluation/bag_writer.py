@@ -36,6 +36,7 @@ def write_bag(
     config: SequenceConfig,
     transport: str = "raw",
     on_frame: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Render a sequence into a bag.
 
@@ -45,6 +46,7 @@ def write_bag(
         transport: "raw" sensor_msgs/Image, "png" or "jpeg" sensor_msgs/CompressedImage; depth is
             raw or PNG.
         on_frame: Called with (frames written, frames in all).
+        overwrite: Replace a file of that name once the new one is complete; never a directory.
 
     Returns:
         Number of frames written.
@@ -55,7 +57,7 @@ def write_bag(
     if transport not in TRANSPORTS:
         raise ConfigError(f"transport: {transport!r} is not one of {', '.join(TRANSPORTS)}")
     sequence = SyntheticSequence(config)
-    with SequenceBagWriter(path, sequence, transport) as writer:
+    with SequenceBagWriter(path, sequence, transport, overwrite) as writer:
         for count, frame in enumerate(sequence, start=1):
             writer.write(frame)
             if on_frame is not None:
@@ -67,10 +69,14 @@ class SequenceBagWriter:
     """An open bag that takes frames; a context manager. A failed one leaves nothing behind."""
 
     def __init__(
-        self, path: Path | str, sequence: SyntheticSequence, transport: str = "raw"
+        self,
+        path: Path | str,
+        sequence: SyntheticSequence,
+        transport: str = "raw",
+        overwrite: bool = False,
     ) -> None:
         self._path = Path(path)
-        if self._path.exists():
+        if self._path.exists() and not (overwrite and self._path.is_file()):
             raise ConfigError(f"{self._path}: exists already; choose another name or remove it")
         self._sequence = sequence
         self._transport = transport
@@ -100,7 +106,7 @@ class SequenceBagWriter:
                 bag = self._scratch / self._path.stem
                 if self._path.suffix == ".mcap":
                     bag = bag / f"{self._path.stem}.mcap"
-                bag.rename(self._path)
+                bag.replace(self._path)
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
 

@@ -1,0 +1,420 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Play a recording through features_node and tracker_node over DDS, and judge what comes out.
+
+The nodes run as processes of their own, on a ROS domain of their own, so that a robot that is
+running is not disturbed. The next frame goes out when the last one is answered: nothing is lost,
+and the speed is what this computer can take. With --rate 1.0 it plays in real time, and what the
+nodes could not keep up with is counted. Sensor and topics are detected. Without BAG a sequence is
+rendered first.
+
+  superpoint replay recording.mcap
+  superpoint replay tum_bag --depth-units-per-metre 5000 --rate 1.0
+  superpoint replay --frames 300 --sensor stereo
+
+Leaves summary.json, trajectory.tum, trajectory.png, annotated.png and nodes.log in --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from superpoint_ros.cli.run import GraphProcesses, parse_parameters
+from superpoint_ros.graph import (
+    FEATURES_NODE,
+    NAMESPACE,
+    SENSORS,
+    TRACKER_NODE,
+    GraphError,
+    NodeSpec,
+    Value,
+    vo_graph,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from superpoint_ros.evaluation.bag import BagReader
+    from superpoint_ros.evaluation.replay import Replay
+    from superpoint_ros.evaluation.sensors import SensorTopics
+    from superpoint_ros.evaluation.summary import Summary
+    from superpoint_ros.evaluation.trajectory import Trajectory
+
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+
+_POLL_S = 0.1
+_STOP_GRACE_S = 10.0  # torch may be in the middle of a frame
+# Domains 0 to 100 map to ports below those that Linux hands out for other uses.
+_DOMAINS = range(20, 101)
+
+
+class ReplayFailed(RuntimeError):  # noqa: N818 - it is said to the user as it stands
+    """The nodes or the player did not do their work; one sentence says which and why."""
+
+
+@dataclass(frozen=True)
+class _PlayerSpec(NodeSpec):
+    """The player's process; it takes ordinary arguments, no parameters."""
+
+    player_arguments: tuple[str, ...] = ()
+
+    def command(self, overrides_file: Path | str | None = None) -> list[str]:
+        return [sys.executable, "-m", self.module, *self.player_arguments]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("bag", metavar="BAG", nargs="?", default="", help="bag or image folder; none: render one")
+    add("--out", metavar="DIR", type=Path, default=Path("out"), help="results (default: out)")
+    add("--json", metavar="FILE", default="", help="write the summary to FILE too")
+    add(
+        "--rate",
+        type=float,
+        default=0.0,
+        metavar="R",
+        help="speed of the recording times R; default: as fast as the nodes answer",
+    )
+    add("--every", type=int, default=1, metavar="N", help="play every Nth image")
+    add("--max-frames", type=int, default=0, metavar="N", help="stop after N")
+
+    source = parser.add_argument_group("what to read (default: detected)")
+    add = source.add_argument
+    add("--sensor", choices=SENSORS, default="", help="kind of odometry")
+    add("--image", metavar="TOPIC", default="", help="image; of stereo the left")
+    add("--camera-info", metavar="TOPIC|FILE", default="", help="calibration, or a YAML of it")
+    add("--depth", metavar="TOPIC", default="", help="registered depth image")
+    add("--right", metavar="TOPIC", default="", help="right image")
+    add("--right-camera-info", metavar="TOPIC|FILE", default="")
+    add("--ground-truth", metavar="TOPIC|FILE", default="", help="poses of the camera; or 'none'")
+    add(
+        "--depth-units-per-metre",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="unit of 16-bit depth: 1000 (millimetres, the default), 5000 for TUM",
+    )
+    add("--frames", type=int, default=200, metavar="N", help="length of a rendered sequence")
+
+    nodes = parser.add_argument_group("the nodes")
+    add = nodes.add_argument
+    add("--weights", default="", metavar="FILE", help="default: the shipped ones")
+    add("--params-file", metavar="YAML", default="", help="your parameters; win over the shipped")
+    add(
+        "--param",
+        metavar="NODE:NAME:=VALUE",
+        action="append",
+        default=[],
+        help=f"one parameter of {FEATURES_NODE} or {TRACKER_NODE}; wins over every file",
+    )
+    add("--composed", action="store_true", help="one process (vo_node) instead of two")
+    add("--use-sim-time", action="store_true", help="publish /clock, and let the nodes follow it")
+    add(
+        "--join-domain",
+        action="store_true",
+        help="stay on your ROS_DOMAIN_ID, where other tools see the topics",
+    )
+    add(
+        "--start-timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="how long the nodes may take to start, seconds",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, judge, write; 0 only if every process did well."""
+    from rich.console import Console
+
+    from superpoint_ros.evaluation.bag import BagReader
+    from superpoint_ros.evaluation.sensors import SensorTopics
+
+    _check(args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    console = Console(soft_wrap=True)
+    bag = args.bag or str(_render(args, console))
+    is_truth_topic = args.ground_truth.startswith("/") and not Path(args.ground_truth).is_file()
+    wanted = SensorTopics(
+        sensor="mono" if args.sensor == "homography" else args.sensor,
+        image=args.image,
+        camera_info=args.camera_info,
+        depth=args.depth,
+        right=args.right,
+        right_camera_info=args.right_camera_info,
+        ground_truth=args.ground_truth if is_truth_topic else "",
+    )
+    with BagReader(bag, wanted) as reader:
+        topics = reader.sensor
+        sensor = args.sensor or topics.sensor
+        graph = _make_graph(args, sensor, topics, reader.depth_units_per_metre)
+        console.print(f"{bag}: {sensor}, {reader.num_images} images on {topics.image}")
+        code = _play(args, bag, topics, graph)
+        replay, summary = _judge(args, reader, sensor, bag, is_truth_topic)
+        _write(args, reader, replay, summary, console)
+    return code
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name, least in (("rate", 0.0), ("every", 1), ("max_frames", 0), ("frames", 1)):
+        if getattr(args, name) < least:
+            raise GraphError(f"--{name.replace('_', '-')}: must be at least {least}")
+    if args.depth_units_per_metre < 0.0:
+        raise GraphError("--depth-units-per-metre: must be positive")
+    if args.weights and not Path(args.weights).is_file():
+        raise GraphError(f"--weights {args.weights}: no such file")
+
+
+def _render(args: argparse.Namespace, console: Console) -> Path:
+    """Render the sequence that is played when there is no bag; once per kind and length."""
+    from superpoint_ros.cli.render import show_progress
+    from superpoint_ros.evaluation.bag_writer import write_bag
+    from superpoint_ros.evaluation.synthetic import SequenceConfig
+
+    sensor = "rgbd" if args.sensor == "" else args.sensor
+    sensor = "mono" if sensor == "homography" else sensor
+    path: Path = args.out / f"rendered_{sensor}_{args.frames}.mcap"
+    if path.exists():
+        console.print(f"{path}: rendered before, used again")
+        return path
+    console.print(f"{path}: rendering {args.frames} {sensor} frames of a textured room")
+    write_bag(path, SequenceConfig(sensor=sensor, frames=args.frames), on_frame=show_progress)
+    return path
+
+
+def _make_graph(
+    args: argparse.Namespace, sensor: str, topics: SensorTopics, depth_units_per_metre: float
+) -> tuple[NodeSpec, ...]:
+    """Describe the nodes for this recording."""
+    given = parse_parameters(args.param)
+    # The camera's own pose is what the ground truth is about, so no base frame comes between.
+    tracker: dict[str, Value] = {"base_frame": ""}
+    if sensor == "rgbd":
+        units = args.depth_units_per_metre or depth_units_per_metre
+        tracker["depth_units_per_metre"] = units
+    features: dict[str, Value] = {"weights": args.weights} if args.weights else {}
+    return vo_graph(
+        sensor,
+        image=topics.image,
+        camera_info=_topic_only(topics.camera_info),
+        depth_image=topics.depth,
+        depth_camera_info=_topic_only(topics.camera_info) if topics.depth else "",
+        right_image=topics.right,
+        right_camera_info=_topic_only(topics.right_camera_info),
+        params_file=args.params_file,
+        use_sim_time=args.use_sim_time,
+        composed=args.composed,
+        overrides={
+            FEATURES_NODE: {**features, **given.get(FEATURES_NODE, {})},
+            TRACKER_NODE: {**tracker, **given.get(TRACKER_NODE, {})},
+        },
+    )
+
+
+def _topic_only(topic_or_file: str) -> str:
+    """Return a topic as it is, and nothing for a calibration file: the player publishes that."""
+    return "" if topic_or_file.endswith((".yaml", ".yml")) else topic_or_file
+
+
+def _play(
+    args: argparse.Namespace, bag: str, topics: SensorTopics, graph: Sequence[NodeSpec]
+) -> int:
+    """Run the nodes and the player; return the exit code.
+
+    Raises:
+        ReplayFailed: Something did not start, did not answer or did not end well.
+    """
+    from superpoint_ros.evaluation.replay import EVENTS_FILE, TRACKS_FILE
+
+    for name in (EVENTS_FILE, TRACKS_FILE):
+        (args.out / name).unlink(missing_ok=True)
+    environment = {} if args.join_domain else own_domain()
+    arguments = [bag, "--record", str(args.out), "--rate", str(args.rate)]
+    arguments += ["--every", str(args.every), "--max-frames", str(args.max_frames)]
+    arguments += ["--start-timeout", str(args.start_timeout), "--namespace", NAMESPACE]
+    arguments += ["--clock"] if args.use_sim_time else []
+    for name in ("sensor", "image", "camera_info", "depth", "right", "right_camera_info"):
+        if getattr(topics, name):
+            arguments += [f"--{name.replace('_', '-')}", getattr(topics, name)]
+    player_spec = _PlayerSpec(
+        executable="bag_player",
+        module="superpoint_ros.ros.bag_player",
+        name="",
+        namespace="/",
+        remappings=(),
+        params_files=(),
+        overrides={},
+        player_arguments=tuple(arguments),
+    )
+    log_path = args.out / "nodes.log"
+    with (
+        log_path.open("wb") as log,
+        GraphProcesses(graph, environment, output=log) as nodes,
+        GraphProcesses([player_spec], environment) as player,
+    ):
+        try:
+            player_code = _wait(nodes, player, log_path)
+        except KeyboardInterrupt:
+            player.stop(_STOP_GRACE_S)
+            nodes.stop(_STOP_GRACE_S)
+            raise
+        codes = nodes.stop(_STOP_GRACE_S)
+    if player_code == EXIT_INTERRUPTED:
+        raise KeyboardInterrupt
+    if player_code:
+        raise ReplayFailed(
+            f"the player gave up (exit code {player_code}, reason above); {_last_words(log_path)}"
+        )
+    bad = {name: code for name, code in codes.items() if code}
+    for name, code in bad.items():
+        print(
+            f"superpoint replay: {name} ended with exit code {code} when asked to stop; "
+            f"{_last_words(log_path)}",
+            file=sys.stderr,
+        )
+    return EXIT_FAILED if bad else EXIT_OK
+
+
+def _wait(nodes: GraphProcesses, player: GraphProcesses, log_path: Path) -> int:
+    """Wait for the player's end and return its exit code.
+
+    Raises:
+        ReplayFailed: A node ended before it.
+    """
+    while True:
+        ended = player.find_ended()
+        if ended is not None:
+            return ended[1]
+        node = nodes.find_ended()
+        if node is not None:
+            name, code = node
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "ended"
+            code_text = "" if code < 0 else f" with exit code {code}"
+            raise ReplayFailed(f"{name} {how}{code_text}: {_last_words(log_path)}")
+        time.sleep(_POLL_S)
+
+
+def _last_words(log_path: Path) -> str:
+    """Return the last line that the nodes printed, and where the rest is."""
+    text = log_path.read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{lines[-1] if lines else 'it said nothing'} (all of it: {log_path})"
+
+
+def own_domain() -> dict[str, str]:
+    """Return the environment of a ROS domain on this computer that nobody uses.
+
+    Fast DDS's first participant of domain d listens on UDP port 7400 + 250 d + 10.
+    """
+    start = os.getpid() % len(_DOMAINS)
+    for domain in [*_DOMAINS[start:], *_DOMAINS[:start]]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", 7400 + 250 * domain + 10))
+            except OSError:
+                continue
+        local = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        # Humble knows only this one; later distributions would warn about it.
+        return {**local, "ROS_LOCALHOST_ONLY": "1"} if _is_humble() else local
+    raise ReplayFailed("no ROS_DOMAIN_ID between 20 and 100 is free: use --join-domain")
+
+
+def _is_humble() -> bool:
+    return os.environ.get("ROS_DISTRO", "") == "humble"
+
+
+def _judge(
+    args: argparse.Namespace, reader: BagReader, sensor: str, bag: str, is_truth_topic: bool
+) -> tuple[Replay, Summary]:
+    from superpoint_ros.evaluation.replay import read_replay
+    from superpoint_ros.evaluation.summary import summarize
+
+    replay = read_replay(args.out)
+    truth, truth_name = _read_truth(args.ground_truth, reader, is_truth_topic)
+    summary = summarize(replay.to_record(sensor), truth, truth_name)
+    values = summary.values
+    values["bag"] = bag
+    values["transport"] = transport = replay.transport()
+    values["rate"] = {
+        "asked": args.rate or "as fast as the nodes answer",
+        "factor": transport["rate_factor"],
+    }
+    values["processes"] = 1 if args.composed else 2
+    if transport["images_dropped"]:
+        values["notes"].append(
+            f"{transport['images_dropped']} of {transport['images_sent']} images were dropped: "
+            "the network takes the newest image, and this speed is more than this computer can "
+            "take; without --rate none is dropped"
+        )
+    if transport["features_lost"]:
+        values["notes"].append(
+            f"{transport['features_lost']} features messages were not answered by the tracker"
+        )
+    return replay, summary
+
+
+def _read_truth(option: str, reader: BagReader, is_topic: bool) -> tuple[Trajectory | None, str]:
+    from superpoint_ros.evaluation.trajectory import read_tum
+
+    if option == "none":
+        return None, ""
+    if option and not is_topic:
+        return read_tum(option), option
+    return reader.ground_truth(), reader.sensor.ground_truth
+
+
+def _write(
+    args: argparse.Namespace,
+    reader: BagReader,
+    replay: Replay,
+    summary: Summary,
+    console: Console,
+) -> None:
+    from superpoint_ros.evaluation.output import write_json
+    from superpoint_ros.evaluation.report import plot_trajectory, print_summary, write_picture
+    from superpoint_ros.evaluation.trajectory import write_tum
+
+    out: Path = args.out
+    picture = _draw(reader, out)
+    print_summary(summary, console, title=Path(summary.values["bag"]).name)
+    transport = summary.values["transport"]
+    console.print(
+        f"over DDS: {transport['images_sent']} images sent, "
+        f"{transport['features_received']} features and {transport['status_received']} answers "
+        f"back, {transport['features_lost']} lost; {transport['rate_factor']:.2f} times the speed "
+        "of the recording",
+        highlight=False,
+    )
+    write_json(out / "summary.json", summary.values)
+    write_tum(out / "trajectory.tum", replay.trajectory())
+    plot_trajectory(out / "trajectory.png", summary)
+    written = ["summary.json", "trajectory.tum", "trajectory.png"]
+    if picture is not None:
+        write_picture(out / "annotated.png", picture)
+        written.append("annotated.png")
+    if args.json:
+        write_json(args.json, summary.values)
+    names = " ".join(str(out / name) for name in written)
+    console.print(f"wrote {names}", markup=False, highlight=False)
+
+
+def _draw(reader: BagReader, out: Path) -> Any:
+    """Draw the best tracks over their image, which is read from the recording once more."""
+    from superpoint_ros.decode import decode_grey
+    from superpoint_ros.evaluation.replay import best_stamp_ns, draw_best_tracks
+
+    stamp_ns = best_stamp_ns(out)
+    if stamp_ns is None:
+        return None
+    for frame in reader.frames(stamps_ns={stamp_ns}, max_frames=1):
+        return draw_best_tracks(out, {stamp_ns: decode_grey(frame.image)})
+    return None

@@ -1,0 +1,529 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plays a recording onto the topics of a running graph and writes down what comes back.
+
+Frames are paired as the lock-step evaluator pairs them, and keep their stamps. With `--rate R`
+they come at R times the speed of the recording, whether or not the nodes keep up; without it the
+next frame waits until the tracker has answered the last one, so nothing can be lost and the speed
+is what this computer can take. Everything that comes back goes into DIR/events.jsonl as it
+arrives, one JSON object a line; `evaluation.replay` reads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import importlib
+import itertools
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from nav_msgs.msg import Odometry
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from superpoint_ros.evaluation.bag import BagError, BagReader, Frame, SensorTopics
+from superpoint_ros.evaluation.sensors import TF_TYPES
+from superpoint_ros.ros.conversions import ns_to_stamp, stamp_to_ns
+
+EXIT_OK, EXIT_NO_ANSWER, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+_QUEUE = 50  # messages that may wait on their way to us
+_GIVE_UP = 10  # frames without an answer, if none was ever answered
+_SETTLE_S = 1.5  # the nodes look at their publishers four times a second
+_FEATURES_KEPT = 20  # frames whose keypoints wait for the tracker's matches
+
+
+def copy_message(source: Any, target: Any) -> Any:
+    """Fill a ROS message from any object with the same fields, and return it.
+
+    Args:
+        source: A message of rosbags (either ROS generation) or a plain namespace. Fields it lacks
+            keep their defaults; ROS 1's K, D, R, P are found under their old names.
+        target: An empty ROS message.
+    """
+    for name, kind in target.get_fields_and_field_types().items():
+        value = getattr(source, name, getattr(source, name.upper(), None))
+        if value is None:
+            continue
+        current = getattr(target, name)
+        if hasattr(current, "get_fields_and_field_types"):
+            copy_message(value, current)
+        elif isinstance(current, array.array):
+            raw: Any = np.ascontiguousarray(value, dtype=np.dtype(current.typecode))
+            current.frombytes(memoryview(raw).cast("B") if raw.size else b"")
+        elif isinstance(current, np.ndarray):
+            setattr(target, name, np.asarray(value, current.dtype))
+        elif isinstance(current, list):
+            package, _, item = kind.partition("<")[2].rstrip(">").partition("/")
+            item_type = getattr(importlib.import_module(f"{package}.msg"), item)
+            setattr(target, name, [copy_message(one, item_type()) for one in value])
+        else:
+            setattr(target, name, type(current)(value))
+    return target
+
+
+def image_to_ros(source: Any) -> Image | CompressedImage:
+    """Return an image message of the recording as one of ROS; its pixels are not touched."""
+    kind = Image if hasattr(source, "encoding") else CompressedImage
+    return copy_message(source, kind())
+
+
+class EventLog:
+    """Lines of JSON, written as they come."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("w", encoding="utf-8")
+        self._start = time.perf_counter()
+
+    def now_s(self) -> float:
+        """Return the wall time since the start, seconds."""
+        return time.perf_counter() - self._start
+
+    def write(self, event: str, **values: Any) -> None:
+        """Write one event."""
+        self._file.write(json.dumps({"event": event, "time_s": self.now_s(), **values}) + "\n")
+
+    def close(self) -> None:
+        """Write everything out."""
+        self._file.close()
+
+
+class BagPlayer(Node):  # type: ignore[misc]
+    """Publishes frames, listens to the features node and the tracker.
+
+    Args:
+        topics: What to publish on; calibration files are published beside their image.
+        log: Takes the events.
+        namespace: Namespace of the nodes that answer.
+        use_clock: Whether to publish /clock, in the time of the recording.
+    """
+
+    def __init__(
+        self, topics: SensorTopics, log: EventLog, namespace: str, use_clock: bool
+    ) -> None:
+        super().__init__("bag_player")
+        self._topics = topics
+        self._log = log
+        self._inputs: dict[str, Any] = {}
+        self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if use_clock else None
+        self._outputs = "/" + namespace.strip("/")
+        self.received: dict[str, set[int]] = {"features": set(), "status": set()}
+        self.tracks: dict[str, Any] = {}
+        self._best_tracks = 0.0
+        self._keypoints: dict[int, Any] = {}
+
+    def publish_frame(self, frame: Frame) -> None:
+        """Publish calibration, second image and image of one frame, in this order."""
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(Clock(clock=ns_to_stamp(frame.stamp_ns)))
+        topics = self._topics
+        info = copy_message(frame.camera_info, CameraInfo())
+        self._publish(_info_topic(topics.camera_info, topics.image), info)
+        if frame.second_camera_info is not None and topics.right:
+            right_info = copy_message(frame.second_camera_info, CameraInfo())
+            self._publish(_info_topic(topics.right_camera_info, topics.right), right_info)
+        if frame.second is not None:
+            self._publish(topics.depth or topics.right, image_to_ros(frame.second))
+        self._log.write("image", stamp_ns=frame.stamp_ns, gap_ns=frame.gap_ns)
+        self._publish(topics.image, image_to_ros(frame.image))
+
+    def advertise(self, frame: Frame) -> None:
+        """Create the publishers that `frame` will need."""
+        topics = self._topics
+        self._advertise(_info_topic(topics.camera_info, topics.image), CameraInfo)
+        if topics.right:
+            self._advertise(_info_topic(topics.right_camera_info, topics.right), CameraInfo)
+        if frame.second is not None:
+            self._advertise(topics.depth or topics.right, type(image_to_ros(frame.second)))
+        self._advertise(topics.image, type(image_to_ros(frame.image)))
+
+    def publish_static_transforms(self, reader: BagReader) -> None:
+        """Publish /tf_static of the recording, where tf2_msgs is installed."""
+        names = [
+            t.name
+            for t in reader.topics
+            if t.msgtype in TF_TYPES and t.name.endswith("/tf_static") and t.count
+        ]
+        if not names:
+            return
+        try:
+            from tf2_msgs.msg import TFMessage
+        except ImportError:
+            self.get_logger().warning("tf2_msgs is not installed: /tf_static is not played")
+            return
+        everything = TFMessage()
+        for message in reader.messages(names):
+            everything.transforms += copy_message(message.read(), TFMessage()).transforms
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._tf_publisher = self.create_publisher(TFMessage, "/tf_static", latched)
+        self._tf_publisher.publish(everything)
+
+    def unheard(self) -> list[str]:
+        """Return the topics that nobody subscribes to yet."""
+        return [t for t, p in self._inputs.items() if not p.get_subscription_count()]
+
+    def unspoken(self) -> list[str]:
+        """Return the outputs that nobody publishes yet."""
+        names = (f"{self._outputs}/{name}" for name in ("features", "status"))
+        return [name for name in names if not self.count_publishers(name)]
+
+    def listen(self) -> None:
+        """Subscribe to what comes back, once it is published, with a reliability that fits."""
+        from superpoint_ros.msg import Features, Homography, Matches, TrackerStatus
+
+        handlers: dict[str, tuple[Any, Callable[[Any], None]]] = {
+            "features": (Features, self._on_features),
+            "status": (TrackerStatus, self._on_status),
+            "odometry": (Odometry, self._on_odometry),
+            "homography": (Homography, self._on_homography),
+            "matches": (Matches, self._on_matches),
+        }
+        for name, (message_type, handler) in handlers.items():
+            topic = f"{self._outputs}/{name}"
+            publishers = self.get_publishers_info_by_topic(topic)
+            if not publishers:
+                continue
+            is_reliable = all(
+                p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers
+            )
+            reliability = (
+                ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
+            )
+            profile = QoSProfile(depth=_QUEUE, reliability=reliability)
+            self.create_subscription(message_type, topic, handler, profile)
+
+    def is_heard_reliably(self) -> bool:
+        """Whether every subscriber of our topics asks for lost messages again."""
+        subscriptions = [
+            info for topic in self._inputs for info in self.get_subscriptions_info_by_topic(topic)
+        ]
+        return all(
+            info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in subscriptions
+        )
+
+    def is_heard(self) -> bool:
+        """Whether the nodes know of our subscriptions, so that the first answers reach us."""
+        return all(
+            self.count_subscribers(f"{self._outputs}/{name}") for name in ("features", "status")
+        )
+
+    def has_answered(self, stamp_ns: int) -> bool:
+        """Whether features and status of a frame have come back."""
+        return all(stamp_ns in stamps for stamps in self.received.values())
+
+    def _advertise(self, topic: str, message_type: Any) -> None:
+        if topic not in self._inputs:
+            profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+            self._inputs[topic] = self.create_publisher(message_type, topic, profile)
+
+    def _publish(self, topic: str, message: Any) -> None:
+        self._advertise(topic, type(message))
+        self._inputs[topic].publish(message)
+
+    def _on_features(self, message: Any) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        self.received["features"].add(stamp_ns)
+        self._keypoints[stamp_ns] = np.array(message.keypoints, np.float32).reshape(-1, 2)
+        while len(self._keypoints) > _FEATURES_KEPT:
+            del self._keypoints[next(iter(self._keypoints))]
+        self._log.write(
+            "features",
+            stamp_ns=stamp_ns,
+            count=message.count,
+            latency_ms=message.latency_ms,
+            model_id=message.model_id,
+            weights_sha256=message.weights_sha256,
+        )
+
+    def _on_status(self, message: Any) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        self.received["status"].add(stamp_ns)
+        self._log.write(
+            "status",
+            stamp_ns=stamp_ns,
+            state=message.state,
+            map_id=message.map_id,
+            num_keypoints=message.num_keypoints,
+            num_inliers=message.num_inliers,
+            frames_received=message.frames_received,
+            frames_tracked=message.frames_tracked,
+            frames_dropped=message.frames_dropped,
+            latency_ms=dict(zip(message.stages, message.latencies_ms.tolist(), strict=False)),
+        )
+
+    def _on_odometry(self, message: Any) -> None:
+        pose = message.pose.pose
+        self._log.write(
+            "odometry",
+            stamp_ns=stamp_to_ns(message.header.stamp),
+            child_frame=message.child_frame_id,
+            position=[pose.position.x, pose.position.y, pose.position.z],
+            quaternion_xyzw=[
+                pose.orientation.x,
+                pose.orientation.y,
+                pose.orientation.z,
+                pose.orientation.w,
+            ],
+        )
+
+    def _on_homography(self, message: Any) -> None:
+        self._log.write(
+            "homography",
+            stamp_ns=stamp_to_ns(message.header.stamp),
+            h_b_0=[float(v) for v in message.h_b_0],
+            map_id=message.map_id,
+        )
+
+    def _on_matches(self, message: Any) -> None:
+        """Keep the frame whose tracks show the most: many inliers that moved visibly."""
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        start = np.array(message.reference_keypoints, np.float32).reshape(-1, 2)
+        end = np.array(message.keypoints, np.float32).reshape(-1, 2)
+        inliers = np.array(message.inliers, bool)
+        if not inliers.any() or stamp_ns not in self._keypoints:
+            return
+        moved_px = float(np.median(np.linalg.norm(end - start, axis=1)[inliers]))
+        worth = inliers.sum() * min(moved_px, 25.0)
+        if worth > self._best_tracks:
+            self._best_tracks = worth
+            self.tracks = {
+                "stamp_ns": np.int64(stamp_ns),
+                "keypoints": self._keypoints[stamp_ns],
+                "reference_pixels": start,
+                "pixels": end,
+                "inliers": inliers,
+            }
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Play a recording; see the module's docstring."""
+    argv = list(sys.argv[1:] if args is None else args)
+    options = _parse(remove_ros_args(["", *argv])[1:])
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        return _play(options, stop)
+    except BagError as error:
+        print(f"bag_player: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except ExternalShutdownException:
+        return EXIT_INTERRUPTED
+    finally:
+        rclpy.try_shutdown()
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bag_player", description=__doc__)
+    parser.add_argument("bag", metavar="BAG")
+    parser.add_argument("--record", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--rate", type=float, default=0.0, help="0: as fast as answers come")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--max-frames", type=int, default=0)
+    parser.add_argument("--slop", type=float, default=0.02, help="seconds")
+    parser.add_argument("--namespace", default="superpoint")
+    parser.add_argument("--clock", action="store_true")
+    parser.add_argument("--start-timeout", type=float, default=60.0, help="seconds")
+    parser.add_argument("--answer-timeout", type=float, default=10.0, help="seconds")
+    for name in ("sensor", "image", "camera-info", "depth", "right", "right-camera-info"):
+        parser.add_argument(f"--{name}", default="")
+    return parser.parse_args(argv)
+
+
+def _play(options: argparse.Namespace, stop: threading.Event) -> int:
+    wanted = SensorTopics(
+        sensor=options.sensor,
+        image=options.image,
+        camera_info=options.camera_info,
+        depth=options.depth,
+        right=options.right,
+        right_camera_info=options.right_camera_info,
+    )
+    log = EventLog(options.record / "events.jsonl")
+    try:
+        with BagReader(options.bag, wanted, slop_ns=round(options.slop * 1e9)) as reader:
+            player = BagPlayer(reader.sensor, log, options.namespace, options.clock)
+            try:
+                return _Playback(options, stop, reader, player, log).run()
+            finally:
+                if player.tracks:
+                    np.savez(options.record / "tracks.npz", **player.tracks)
+                player.destroy_node()
+    finally:
+        log.close()
+
+
+class _Playback:
+    """One pass over a recording."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        stop: threading.Event,
+        reader: BagReader,
+        player: BagPlayer,
+        log: EventLog,
+    ) -> None:
+        self._options = options
+        self._stop = stop
+        self._reader = reader
+        self._player = player
+        self._log = log
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(player)
+        self._unanswered = 0  # frames in a row
+
+    def run(self) -> int:
+        """Wait for the nodes, play, and return the exit code."""
+        try:
+            return self._run()
+        finally:
+            self._executor.shutdown()
+
+    def _run(self) -> int:
+        frames = self._usable_frames()
+        first = next(frames, None)
+        if first is None:
+            raise BagError(f"{self._options.bag}: not one frame can be used")
+        self._player.publish_static_transforms(self._reader)
+        self._player.advertise(first)
+        is_ready = self._wait_for_nodes()
+        if self._stop.is_set():
+            return EXIT_INTERRUPTED
+        if not is_ready:
+            self._explain_silence()
+            return EXIT_NO_ANSWER
+        self._publish_all(first, frames)
+        if self._stop.is_set():
+            return EXIT_INTERRUPTED
+        received = self._player.received
+        if not received["status"]:
+            print(
+                f"bag_player: {len(received['features'])} features and no status came back",
+                file=sys.stderr,
+            )
+            return EXIT_NO_ANSWER
+        return EXIT_OK
+
+    def _usable_frames(self) -> Iterator[Frame]:
+        """Yield the frames that can be published; write down why the others cannot."""
+        options = self._options
+        for frame in self._reader.frames(every=options.every, max_frames=options.max_frames):
+            if frame.error:
+                self._log.write(
+                    "unusable", stamp_ns=frame.stamp_ns, gap_ns=frame.gap_ns, reason=frame.error
+                )
+            else:
+                yield frame
+
+    def _wait_for_nodes(self) -> bool:
+        player = self._player
+
+        def is_connected() -> bool:
+            return not player.unheard() and not player.unspoken()
+
+        if not self._spin_until(is_connected, self._options.start_timeout):
+            return False
+        player.listen()
+        # Nodes meet a publisher best effort and then turn reliable; do not publish meanwhile.
+        self._spin_until(player.is_heard_reliably, _SETTLE_S)
+        return self._spin_until(player.is_heard, 10.0)
+
+    def _explain_silence(self) -> None:
+        missing = [f"nobody subscribes to {topic}" for topic in self._player.unheard()]
+        missing += [f"nobody publishes {topic}" for topic in self._player.unspoken()]
+        print(
+            f"bag_player: after {self._options.start_timeout:g} s "
+            f"{', '.join(missing) or 'nobody answers'}: are the nodes running, on the same "
+            "ROS_DOMAIN_ID and with the same topics?",
+            file=sys.stderr,
+        )
+
+    def _publish_all(self, first: Frame, rest: Iterator[Frame]) -> None:
+        options, log = self._options, self._log
+        start_s = log.now_s()
+        count, last_ns = 0, first.stamp_ns
+        for frame in itertools.chain([first], rest):
+            if options.rate > 0.0:
+                self._wait_until(start_s + (frame.stamp_ns - first.stamp_ns) * 1e-9 / options.rate)
+            if self._stop.is_set():
+                break
+            self._player.publish_frame(frame)
+            count, last_ns = count + 1, frame.stamp_ns
+            _show_progress(count, self._reader.num_images, options)
+            if options.rate == 0.0:
+                self._wait_for_answer(frame.stamp_ns)
+            if self._unanswered >= _GIVE_UP and not self._player.received["status"]:
+                break
+        if options.rate > 0.0:  # what is still on its way belongs to the run
+            self._spin_until(lambda: self._player.has_answered(last_ns), options.answer_timeout)
+        wall_s = log.now_s() - start_s
+        # Odometry and matches of the last frame may come after its status.
+        self._spin_until(lambda: False, 0.3)
+        log.write(
+            "end",
+            published=count,
+            wall_s=wall_s,
+            bag_s=(last_ns - first.stamp_ns) * 1e-9,
+            interrupted=self._stop.is_set(),
+        )
+
+    def _wait_until(self, due_s: float) -> None:
+        while (left_s := due_s - self._log.now_s()) > 0.0 and not self._stop.is_set():
+            self._executor.spin_once(timeout_sec=min(left_s, 0.1))
+
+    def _wait_for_answer(self, stamp_ns: int) -> None:
+        # Nodes that have fallen silent are not waited for so long again and again.
+        timeout_s = self._options.answer_timeout if self._unanswered < 2 else 1.0
+        if self._spin_until(lambda: self._player.has_answered(stamp_ns), timeout_s):
+            self._unanswered = 0
+        elif not self._stop.is_set():
+            self._unanswered += 1
+            self._log.write("unanswered", stamp_ns=stamp_ns)
+
+    def _spin_until(self, is_done: Callable[[], bool], timeout_s: float) -> bool:
+        """Handle what arrives until `is_done`, the time is over or somebody stops us."""
+        deadline = time.perf_counter() + timeout_s
+        while not is_done():
+            left_s = deadline - time.perf_counter()
+            if left_s <= 0.0 or self._stop.is_set():
+                return False
+            self._executor.spin_once(timeout_sec=min(left_s, 0.1))
+        return True
+
+
+def _info_topic(topic_or_file: str, image: str) -> str:
+    """Return the topic of a calibration; one from a file is published beside the image."""
+    if topic_or_file.startswith("/") and not topic_or_file.endswith((".yaml", ".yml")):
+        return topic_or_file
+    base = image.rpartition("/compressed")[0] or image
+    return f"{base.rpartition('/')[0]}/camera_info"
+
+
+def _show_progress(count: int, num_images: int, options: argparse.Namespace) -> None:
+    if not sys.stderr.isatty():
+        return
+    total = -(-num_images // options.every)
+    total = min(total, options.max_frames) if options.max_frames else total
+    end = "\n" if count == total else ""
+    print(f"\rframe {count}/{total}", end=end, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
