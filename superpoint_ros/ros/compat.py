@@ -21,6 +21,16 @@ from superpoint_ros.data import Array
 from superpoint_ros.geometry import se3
 from superpoint_ros.ros.conversions import MessageError, stamp_to_ns, transform_from_message
 
+__all__ = [
+    "ApproximateTimeSynchronizer",
+    "SimpleFilter",
+    "Subscriber",
+    "TimeSynchronizer",
+    "drop_stamps_after",
+    "make_transform_broadcaster",
+    "make_transform_buffer",
+]
+
 # ---- message_filters --------------------------------------------------------------------------
 
 

@@ -19,29 +19,26 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from superpoint_ros.config import option
+from superpoint_ros.config import ConfigError, option
 from superpoint_ros.data import Features
 from superpoint_ros.decode import DecodeError, decode_grey
 from superpoint_ros.features.extractor import ExtractorConfig, extractor_from_config
 from superpoint_ros.msg import Features as FeaturesMessage
+from superpoint_ros.network.weights import WeightsError
 from superpoint_ros.profiling import Stopwatch
 from superpoint_ros.ros.conversions import DESCRIPTOR_DTYPES, features_to_message
 from superpoint_ros.ros.diagnostics import PERIOD_S, Counters, Diagnostics
 from superpoint_ros.ros.runner import ManagedNode, Worker, run
 from superpoint_ros.ros.subscriptions import (
+    FEATURES_QOS,
     RELIABILITIES,
     MatchingSubscription,
     transport_topic,
 )
 
 NODE_NAME = "features_node"
-# Between our own nodes nothing may be lost: reliable, and deep enough for a slow moment.
-FEATURES_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
-)
 _REFRESH_S = 0.25
 
 
@@ -86,7 +83,10 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
 
     def set_up(self) -> None:
         """Load the network, then open the topics."""
-        self._extractor = extractor_from_config(self.config)
+        try:
+            self._extractor = extractor_from_config(self.config)
+        except WeightsError as error:
+            raise ConfigError(str(error)) from None
         self._publisher = self.create_publisher(FeaturesMessage, "features", FEATURES_QOS)
         self._diagnostics = Diagnostics(self, self.counters, self.problems)
         self._worker = Worker(self._extract, capacity=1, logger=self.get_logger())

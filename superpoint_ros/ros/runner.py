@@ -33,7 +33,6 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.signals import SignalHandlerOptions
 
 from superpoint_ros.config import Config, ConfigError
-from superpoint_ros.network.weights import WeightsError
 from superpoint_ros.ros.log import Problems
 from superpoint_ros.ros.parameters import NodeParameters, rewrite_rcl_error
 
@@ -45,7 +44,6 @@ _SPIN_PERIOD_S = 0.1
 # What a user can cause and mend; anything else is a bug and shows its traceback.
 USER_ERRORS = (
     ConfigError,
-    WeightsError,
     OSError,
     ImportError,
     InvalidNamespaceException,

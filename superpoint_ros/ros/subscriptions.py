@@ -10,6 +10,10 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+# Between our own nodes nothing may be lost: reliable, and deep enough for a slow moment.
+FEATURES_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
+)
 RELIABILITIES = ("auto", "reliable", "best_effort")
 
 

@@ -1,0 +1,96 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The topic `debug_image`: tracks drawn on the image, which is fetched only while looked at."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from superpoint_ros.data import Features, TrackingResult
+from superpoint_ros.decode import DecodeError, decode_colour
+from superpoint_ros.drawing import draw_keypoints, draw_tracks
+from superpoint_ros.ros.conversions import image_to_message, stamp_to_ns
+from superpoint_ros.ros.log import Problems
+from superpoint_ros.ros.subscriptions import MatchingSubscription, transport_topic
+
+# Images that wait for their features: half a second at 30 Hz; bounds the memory.
+_MAX_IMAGES = 15
+
+
+class DebugImage:
+    """Draws the tracker's frames. `refresh` and callbacks run on the executor's thread."""
+
+    def __init__(self, node: Node, transport: str, reliability: str, problems: Problems) -> None:
+        self._node = node
+        self._transport = transport
+        self._reliability = reliability
+        self._problems = problems
+        self._publisher = node.create_publisher(Image, "debug_image", 1)
+        self._images: dict[int, Any] = {}
+        self._lock = threading.Lock()
+        self._subscription: MatchingSubscription | None = None
+
+    def refresh(self) -> None:
+        """Subscribe to the image while somebody subscribes to the drawing."""
+        is_wanted = self._publisher.get_subscription_count() > 0
+        if is_wanted and self._subscription is None:
+            self._subscription = MatchingSubscription(
+                self._node,
+                Image if self._transport == "raw" else CompressedImage,
+                transport_topic(self._node, "image", self._transport),
+                self._on_image,
+                depth=2,
+                reliability=self._reliability,
+            )
+        elif is_wanted and self._subscription is not None:
+            self._subscription.refresh()
+        elif self._subscription is not None:
+            self._subscription.destroy()
+            self._subscription = None
+            with self._lock:
+                self._images.clear()
+
+    def publish(self, result: TrackingResult, header: Any, features: Features) -> None:
+        """Draw one frame, if its image is here and somebody looks."""
+        if self._subscription is None or self._publisher.get_subscription_count() == 0:
+            return
+        with self._lock:
+            message = self._images.pop(result.stamp_ns, None)
+        if message is None:
+            return
+        try:
+            image = decode_colour(message)
+        except DecodeError as error:
+            self._problems.report("debug_image", f"{self._subscription.topic}: {error}")
+            return
+        text = f"{result.state.name} {result.num_inliers} inliers"
+        if result.matches is None:
+            canvas = draw_keypoints(image, features.keypoints)
+        else:
+            matches = result.matches
+            canvas = draw_tracks(
+                image,
+                features.keypoints,
+                matches.reference_keypoints[matches.indices[:, 0]],
+                features.keypoints[matches.indices[:, 1]],
+                matches.inliers,
+                text,
+            )
+        self._publisher.publish(image_to_message(canvas, header))
+
+    def destroy(self) -> None:
+        """End publisher and subscription."""
+        if self._subscription is not None:
+            self._subscription.destroy()
+            self._subscription = None
+        self._node.destroy_publisher(self._publisher)
+
+    def _on_image(self, message: Any) -> None:
+        with self._lock:
+            self._images[stamp_to_ns(message.header.stamp)] = message
+            while len(self._images) > _MAX_IMAGES:
+                del self._images[next(iter(self._images))]

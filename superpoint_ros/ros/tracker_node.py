@@ -1,0 +1,584 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Features in, odometry out.
+
+The node pairs features with depth, asks the same `VisualOdometry` as the offline evaluator, and
+publishes what it says. Run: `python -m superpoint_ros.ros.tracker_node --ros-args ...`
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the heavy imports below: Ctrl-C during them is no error
+    from superpoint_ros.ros.runner import leave_quietly_while_importing
+
+    leave_quietly_while_importing()
+
+import dataclasses
+import sys
+import threading
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_srvs.srv import Empty
+
+from superpoint_ros.config import Config, ConfigError, option
+from superpoint_ros.data import Array, Features, TrackingResult, TrackingState
+from superpoint_ros.decode import DecodeError, decode_depth
+from superpoint_ros.geometry.camera import CalibrationError, Camera
+from superpoint_ros.msg import Features as FeaturesMessage
+from superpoint_ros.msg import Homography, Matches, TrackerStatus
+from superpoint_ros.odometry.observation import make_observation
+from superpoint_ros.odometry.visual_odometry import OdometryConfig, VisualOdometry
+from superpoint_ros.profiling import Stopwatch
+from superpoint_ros.ros.compat import (
+    ApproximateTimeSynchronizer,
+    SimpleFilter,
+    drop_stamps_after,
+    make_transform_broadcaster,
+    make_transform_buffer,
+)
+from superpoint_ros.ros.conversions import (
+    MessageError,
+    features_from_message,
+    homography_to_message,
+    make_header,
+    matches_to_message,
+    odometry_to_message,
+    points_to_cloud,
+    stamp_to_ns,
+    status_to_message,
+    transform_to_message,
+)
+from superpoint_ros.ros.debug_image import DebugImage
+from superpoint_ros.ros.diagnostics import PERIOD_S, Counters, Diagnostics
+from superpoint_ros.ros.frames import (
+    R_BODY_OPTICAL,
+    Mounting,
+    body_twist,
+    parse_camera_in_base,
+    pose_from_rpy,
+)
+from superpoint_ros.ros.path import PathPublisher
+from superpoint_ros.ros.runner import ManagedNode, Worker, run
+from superpoint_ros.ros.subscriptions import (
+    FEATURES_QOS,
+    RELIABILITIES,
+    MatchingSubscription,
+    transport_topic,
+)
+from superpoint_ros.srv import ResetPose
+
+NODE_NAME = "tracker_node"
+_REFRESH_S = 0.25
+# Stamps that go back by more than this are a new run (a looping bag); by less, a late frame.
+_JUMP_BACK_NS = 500_000_000
+_SILENCE_S = 3.0
+
+
+@dataclass(frozen=True)
+class TrackerConfig(Config):
+    """Parameters of tracker_node."""
+
+    autostart: bool = option(True, "configure and activate at once; false: wait for transitions")
+    odom_frame: str = option("odom", "frame of the published poses")
+    base_frame: str = option(
+        "base_link", "frame whose pose is published; empty: the camera's own frame"
+    )
+    camera_in_base: tuple[float, ...] = option(
+        (), "x y z qx qy qz qw of the optical frame in base_frame; empty: looked up from TF"
+    )
+    tf_timeout: float = option(
+        1.0,
+        "how long to wait for base_frame <- camera in TF, seconds; a camera that TF does not know "
+        "by then is published itself",
+        minimum=0.0,
+        maximum=600.0,
+    )
+    publish_tf: bool = option(True, "publish odom -> base on /tf", dynamic=True)
+    depth_transport: str = option(
+        "raw",
+        "how depth images come; others are appended to the topic",
+        choices=("raw", "compressed", "compressedDepth"),
+    )
+    depth_units_per_metre: float = option(
+        1000.0, "integer depth units in one metre (TUM recordings: 5000)", minimum=1.0e-6
+    )
+    sync_slop: float = option(
+        0.02, "largest gap between the stamps of image and depth, seconds", minimum=1.0e-4
+    )
+    sync_queue_size: int = option(
+        60, "features and depth images kept while they wait for each other", minimum=2
+    )
+    queue_size: int = option(
+        30, "frames that may wait for the tracker; the oldest is dropped", minimum=1
+    )
+    image_reliability: str = option(
+        "auto", "QoS of camera subscriptions; auto follows the publishers", choices=RELIABILITIES
+    )
+    image_transport: str = option(
+        "raw", "how the images under debug_image come", choices=("raw", "compressed")
+    )
+    path_max_length: int = option(2000, "poses in path", minimum=1, maximum=100000, dynamic=True)
+    map_period: float = option(
+        0.5, "time between messages on path and local_map, seconds", minimum=0.0, dynamic=True
+    )
+    odometry: OdometryConfig = dataclasses.field(default_factory=OdometryConfig)
+
+
+@dataclass(frozen=True)
+class LocalFeatures:
+    """Features handed over inside one process; stands where a Features message would."""
+
+    header: Any
+    features: Features
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class _Job:
+    frame: Any  # Features message or LocalFeatures
+    depth: Any = None  # depth image message
+
+
+class TrackerNode(ManagedNode[TrackerConfig]):
+    """Publishes odometry and what belongs to it for `features`."""
+
+    def __init__(self, known_elsewhere: Collection[str] = (), **kwargs: Any) -> None:
+        super().__init__(NODE_NAME, TrackerConfig, known_elsewhere, **kwargs)
+        self.counters = Counters(
+            "received", "tracked", "dropped", "late", "unpaired", "bad", "resets"
+        )
+        self.takes_features_by_topic = True
+        self._worker: Worker[_Job] | None = None
+        self._camera: Camera | None = None
+        self._mounting: Mounting | None = None
+        self._lock = threading.Lock()
+
+    # Life cycle
+
+    def set_up(self) -> None:
+        """Make the odometry, then open the topics."""
+        config = self.config
+        if config.odometry.mode == "stereo":
+            raise ConfigError("odometry.mode: stereo is not available in tracker_node yet")
+        self._T_base_cam = parse_camera_in_base(config.camera_in_base)
+        self._odometry = VisualOdometry(config.odometry)
+        self._is_paused = False
+        self._pending_reset: tuple[Array | None] | None = None  # T_odom_base or None
+        self._last_intake_ns: int | None = None
+        self._last_depth_ns: int | None = None
+        self._last_pose: tuple[int, int, Array] | None = None  # stamp, map_id, T_odom_child
+        self._map_due = 0.0
+        self._activated = self._last_frame = time.monotonic()
+        self._tf_buffer = None
+        if config.base_frame and self._T_base_cam is None:
+            self._tf_buffer = make_transform_buffer(self)
+        self._tf = make_transform_broadcaster(self) if config.publish_tf else None
+        self._make_outputs()
+        self._worker = Worker(self._track, config.queue_size, self.get_logger())
+        self._make_inputs()
+        self._own_timers = [
+            self.create_timer(PERIOD_S, self._diagnostics.publish),
+            self.create_timer(_REFRESH_S, self._refresh),
+        ]
+        self.get_logger().info(
+            f"{config.odometry.mode} odometry, features from "
+            f"{self.resolve_topic_name('features')}, camera_info from {self._infos.topic}"
+        )
+
+    def _make_outputs(self) -> None:
+        self._diagnostics = Diagnostics(self, self.counters, self.problems)
+        self._outputs = {
+            name: self.create_publisher(kind, name, 10)
+            for name, kind in (
+                ("odometry", Odometry),
+                ("matches", Matches),
+                ("homography", Homography),
+                ("status", TrackerStatus),
+                ("local_map", PointCloud2),
+            )
+        }
+        self._path = PathPublisher(self)
+        self._debug = DebugImage(
+            self, self.config.image_transport, self.config.image_reliability, self.problems
+        )
+        self._reset_services = [
+            self.create_service(Empty, "reset_odom", self._on_reset),
+            self.create_service(ResetPose, "reset_odom_to_pose", self._on_reset_to_pose),
+            self.create_service(Empty, "pause_odom", self._on_pause),
+            self.create_service(Empty, "resume_odom", self._on_resume),
+        ]
+
+    def _make_inputs(self) -> None:
+        config = self.config
+        self._inputs: list[MatchingSubscription] = []
+        self._infos = self._subscribe(CameraInfo, "camera_info", self._on_camera_info, 10)
+        self._feature_source, self._depth_source = SimpleFilter(), SimpleFilter()
+        self._synchronizer: Any = None
+        if config.odometry.mode == "rgbd":
+            self._synchronizer = ApproximateTimeSynchronizer(
+                [self._feature_source, self._depth_source],
+                config.sync_queue_size,
+                config.sync_slop,
+            )
+            self._synchronizer.registerCallback(self._on_pair)
+            kind = Image if config.depth_transport == "raw" else CompressedImage
+            topic = transport_topic(self, "depth/image", config.depth_transport)
+            self._depths = self._subscribe(kind, topic, self._on_depth, 10)
+        self._features = None
+        if self.takes_features_by_topic:
+            self._features = self.create_subscription(
+                FeaturesMessage, "features", self.take_features, FEATURES_QOS
+            )
+
+    def _subscribe(self, kind: Any, topic: str, callback: Any, depth: int) -> MatchingSubscription:
+        subscription = MatchingSubscription(
+            self, kind, topic, callback, depth, self.config.image_reliability
+        )
+        self._inputs.append(subscription)
+        return subscription
+
+    def tear_down(self) -> None:
+        """Close the topics and forget the map."""
+        for timer in self._own_timers:
+            self.destroy_timer(timer)
+        for service in self._reset_services:
+            self.destroy_service(service)
+        for subscription in self._inputs:
+            subscription.destroy()
+        if self._features is not None:
+            self.destroy_subscription(self._features)
+        for publisher in self._outputs.values():
+            self.destroy_publisher(publisher)
+        self._path.destroy()
+        self._debug.destroy()
+        self._diagnostics.destroy()
+        self._camera = self._mounting = None
+
+    def stop_work(self) -> bool:
+        """End the worker."""
+        worker, self._worker = self._worker, None
+        return worker is None or worker.stop()
+
+    # Intake: on the executor's thread (in vo_node, features on that of features_node)
+
+    def take_features(self, frame: Any) -> None:
+        """Take the next Features message or LocalFeatures."""
+        if not self.is_active or self._worker is None:
+            return
+        self.counters.add("received")
+        self._last_frame = time.monotonic()
+        stamp_ns = stamp_to_ns(frame.header.stamp)
+        if self._is_paused:
+            paused = TrackingResult(stamp_ns, TrackingState.PAUSED)
+            self._publish_status(paused, frame.header, 0)
+            return
+        with self._lock:
+            if not self._is_in_order(stamp_ns):
+                return
+            if self._synchronizer is None:
+                self.counters.add("dropped", self._worker.put(_Job(frame)))
+                return
+        self._feature_source.signalMessage(frame)
+
+    def _is_in_order(self, stamp_ns: int) -> bool:
+        """Return whether a frame may be tracked; start anew when time jumped back."""
+        last, self._last_intake_ns = self._last_intake_ns, stamp_ns
+        if last is None or stamp_ns > last:
+            return True
+        if last - stamp_ns <= _JUMP_BACK_NS:
+            self._last_intake_ns = last
+            self.counters.add("late")
+            return False
+        self.get_logger().warning(
+            f"stamps of features jumped back by {(last - stamp_ns) / 1e9:.3f} s: starting anew"
+        )
+        if self._worker is not None:
+            self.counters.add("dropped", self._worker.clear())
+        self._forget_after(stamp_ns, last)
+        self._pending_reset = (None,)
+        return True
+
+    def _on_depth(self, message: Any) -> None:
+        if not self.is_active or self._is_paused:
+            return
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        with self._lock:
+            last, self._last_depth_ns = self._last_depth_ns, stamp_ns
+            if last is not None and last - stamp_ns > _JUMP_BACK_NS:
+                self._forget_after(stamp_ns, last)
+        self._depth_source.signalMessage(message)
+
+    def _forget_after(self, now_ns: int, before_ns: int) -> None:
+        """Drop what waits for a partner from before time jumped back from `before_ns`."""
+        if self._synchronizer is not None:
+            drop_stamps_after(self._synchronizer, (now_ns + before_ns) // 2)
+
+    def _on_pair(self, frame: Any, depth: Any) -> None:
+        self.problems.clear("pairing")
+        if self._worker is not None:
+            self.counters.add("dropped", self._worker.put(_Job(frame, depth)))
+
+    def _on_camera_info(self, message: Any) -> None:
+        try:
+            self._camera = Camera.from_message(message)
+        except CalibrationError as error:
+            self.problems.report("calibration", f"{self._infos.topic}: {error}")
+            return
+        self.problems.clear("calibration")
+        self.problems.clear("camera_info")
+
+    def _refresh(self) -> None:
+        """Adapt subscriptions, and say why nothing comes."""
+        age = time.monotonic() - self._activated
+        troubles = [subscription.refresh() for subscription in self._inputs]
+        sentences = [trouble for trouble in troubles if trouble]
+        if sentences and age > 2.0:
+            self.problems.report("topic", "; ".join(sentences))
+        elif not sentences:
+            self.problems.clear("topic")
+        is_silent = time.monotonic() - self._last_frame > _SILENCE_S
+        if is_silent and self.takes_features_by_topic and self.is_active and age > _SILENCE_S:
+            topic = self.resolve_topic_name("features")
+            who = "nobody publishes" if not self.count_publishers(topic) else "nothing comes on"
+            self.problems.report("features", f"{who} {topic}: is features_node running on images?")
+        else:
+            self.problems.clear("features")
+        self._name_pairing_gap()
+        self._debug.refresh()
+
+    def _name_pairing_gap(self) -> None:
+        """Say how far features and depth are apart when they do not pair."""
+        if self._synchronizer is None or self._last_intake_ns is None:
+            return
+        features, depths = (list(queue) for queue in self._synchronizer.queues)
+        if len(features) < 5:
+            return
+        topic = self._depths.topic
+        if self._last_depth_ns is None:
+            self.problems.report("pairing", f"no depth image came on {topic}")
+            return
+        gap_s = (self._last_depth_ns - self._last_intake_ns) / 1e9
+        if len(depths) >= 5:
+            self.problems.report(
+                "pairing",
+                f"features and {topic} do not pair: newest stamps are {gap_s:+.3f} s apart, "
+                f"sync_slop is {self.config.sync_slop} s",
+            )
+
+    # Services
+
+    def _on_reset(self, request: Any, response: Any) -> Any:
+        self._pending_reset = (None,)
+        return response
+
+    def _on_reset_to_pose(self, request: Any, response: Any) -> Any:
+        self._pending_reset = (
+            pose_from_rpy(
+                request.x, request.y, request.z, request.roll, request.pitch, request.yaw
+            ),
+        )
+        return response
+
+    def _on_pause(self, request: Any, response: Any) -> Any:
+        self._is_paused = True
+        return response
+
+    def _on_resume(self, request: Any, response: Any) -> Any:
+        self._is_paused = False
+        return response
+
+    # Tracking: on the worker's thread
+
+    def _track(self, job: _Job) -> None:
+        watch = Stopwatch()
+        header = job.frame.header
+        camera = self._camera
+        if camera is None:
+            self.counters.add("dropped")
+            self.problems.report(
+                "camera_info", f"no usable camera_info came on {self._infos.topic}: frames wait"
+            )
+            return
+        try:
+            with watch.stage("unpack"):
+                features = self._unpack(job.frame, camera)
+            with watch.stage("depth"):
+                depth = self._unpack_depth(job)
+            with watch.stage("observe"):
+                observation = make_observation(
+                    stamp_to_ns(header.stamp), features, camera, depth, self.config.odometry.depth
+                )
+        except (MessageError, DecodeError, ValueError) as error:
+            self.counters.add("bad")
+            self.problems.report("frame", str(error))
+            return
+        self.problems.clear("frame")
+        self._find_mounting(header.frame_id)
+        self._reset_if_asked()
+        with watch.stage("odometry"):
+            result = self._odometry.track(observation)
+        latency = {"features": float(job.frame.latency_ms), **watch.latency_ms}
+        latency.update(result.latency_ms)
+        result = dataclasses.replace(result, latency_ms=latency)
+        self._publish(result, header, features)
+        self._diagnostics.add_latency(latency)
+
+    def _unpack(self, frame: Any, camera: Camera) -> Features:
+        if isinstance(frame, LocalFeatures):
+            features = frame.features
+        else:
+            features = features_from_message(frame)
+        if camera.image_size_hw[0] and camera.image_size_hw != tuple(features.image_size_hw):
+            (height, width), (rows, columns) = features.image_size_hw, camera.image_size_hw
+            raise MessageError(
+                f"images are {width} x {height} but {self._infos.topic} is for "
+                f"{columns} x {rows}: use the camera_info of this image"
+            )
+        return features
+
+    def _unpack_depth(self, job: _Job) -> Array | None:
+        if job.depth is None:
+            return None
+        try:
+            return decode_depth(job.depth, self.config.depth_units_per_metre)
+        except DecodeError as error:
+            raise DecodeError(f"{self._depths.topic}: {error}") from None
+
+    def _reset_if_asked(self) -> None:
+        asked, self._pending_reset = self._pending_reset, None
+        if asked is None:
+            return
+        T_odom_base = asked[0]
+        T_world_cam = None
+        if T_odom_base is not None and self._mounting is not None:
+            T_world_cam = self._mounting.camera_pose(T_odom_base)
+        self._odometry.reset(T_world_cam)
+        self._path.clear()
+        self._last_pose = None
+        self.counters.add("resets")
+
+    def _find_mounting(self, camera_frame: str) -> None:
+        """Find out once where the camera sits on the base, waiting a little for TF."""
+        if self._mounting is not None:
+            return
+        base = self.config.base_frame
+        if self._T_base_cam is not None and base:
+            self._mounting = Mounting.on_base(base, self._T_base_cam)
+        elif not base and camera_frame:
+            self._mounting = Mounting.of_camera(camera_frame)
+        elif not camera_frame:
+            self.get_logger().warning(
+                "images have no frame_id: the camera is taken to look ahead from the origin of "
+                f"{base or 'camera'}; let the driver name its frame, or set camera_in_base"
+            )
+            T_base_cam = np.eye(4)
+            T_base_cam[:3, :3] = R_BODY_OPTICAL
+            self._mounting = Mounting.on_base(base or "camera", T_base_cam)
+        else:
+            self._mounting = self._look_up_mounting(base, camera_frame)
+
+    def _look_up_mounting(self, base: str, camera_frame: str) -> Mounting | None:
+        assert self._tf_buffer is not None
+        while True:
+            T_base_cam = self._tf_buffer.lookup(base, camera_frame)
+            if T_base_cam is not None:
+                self.problems.clear("tf")
+                return Mounting.on_base(base, T_base_cam)
+            is_over = time.monotonic() - self._activated > self.config.tf_timeout
+            if is_over or self._worker is None:
+                break
+            time.sleep(0.02)
+        cure = "publish it (static_transform_publisher), set camera_in_base, or base_frame:=''"
+        if self._tf_buffer.has_frame(camera_frame):
+            # The camera has a parent already: a second one (odom) would break the robot's tree.
+            self.problems.report(
+                "tf", f"TF does not connect {base} and {camera_frame}: no odometry; {cure}"
+            )
+            return None
+        self.get_logger().warning(
+            f"TF has no {base} <- {camera_frame}: the pose of {camera_frame} itself is "
+            f"published; to publish that of {base}, {cure.split(', or')[0]}"
+        )
+        return Mounting.of_camera(camera_frame)
+
+    # Output
+
+    def _publish(self, result: TrackingResult, header: Any, features: Features) -> None:
+        if result.T_world_cam is not None or result.H_b_a is not None:
+            self.counters.add("tracked")
+        if result.T_world_cam is not None and self._mounting is not None:
+            self._publish_pose(result, header, self._mounting)
+        if result.matches is not None and self._is_wanted("matches"):
+            self._outputs["matches"].publish(
+                matches_to_message(result.matches, features.keypoints, header)
+            )
+        homography = homography_to_message(result, header)
+        if homography is not None:
+            self._outputs["homography"].publish(homography)
+        self._debug.publish(result, header, features)
+        self._publish_status(result, header, len(features))
+
+    def _publish_pose(self, result: TrackingResult, header: Any, mounting: Mounting) -> None:
+        assert result.T_world_cam is not None
+        T_odom_child = mounting.pose(result.T_world_cam)
+        covariance = None
+        if result.covariance is not None:
+            covariance = mounting.covariance(result.covariance)
+        twist, twist_covariance = self._twist(result, T_odom_child, covariance)
+        odom_header = make_header(result.stamp_ns, self.config.odom_frame)
+        self._outputs["odometry"].publish(
+            odometry_to_message(
+                T_odom_child,
+                covariance,
+                twist,
+                twist_covariance,
+                odom_header,
+                mounting.child_frame,
+            )
+        )
+        if self.config.publish_tf and self._tf is not None:
+            self._tf.sendTransform(
+                transform_to_message(T_odom_child, odom_header, mounting.child_frame)
+            )
+        self._path.add(T_odom_child, odom_header, self.config.path_max_length)
+        now = time.monotonic()
+        if now >= self._map_due:
+            self._map_due = now + self.config.map_period
+            self._path.publish(odom_header)
+            if self._is_wanted("local_map"):
+                points = mounting.points(self._odometry.landmarks_world())
+                self._outputs["local_map"].publish(points_to_cloud(points, odom_header))
+
+    def _twist(
+        self, result: TrackingResult, T_odom_child: Array, covariance: Array | None
+    ) -> tuple[Array | None, Array | None]:
+        last, self._last_pose = self._last_pose, (result.stamp_ns, result.map_id, T_odom_child)
+        if last is None or last[1] != result.map_id:
+            return None, None
+        return body_twist(last[2], T_odom_child, (result.stamp_ns - last[0]) / 1e9, covariance)
+
+    def _publish_status(self, result: TrackingResult, header: Any, num_keypoints: int) -> None:
+        status = status_to_message(result, header, self.config.odometry.mode, num_keypoints)
+        counts = self.counters.snapshot()
+        status.frames_received = counts["received"]
+        status.frames_tracked = counts["tracked"]
+        status.frames_dropped = counts["dropped"] + counts["late"] + counts["bad"]
+        self._outputs["status"].publish(status)
+
+    def _is_wanted(self, name: str) -> bool:
+        return int(self._outputs[name].get_subscription_count()) > 0
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node; return its exit code."""
+    return run(lambda: [TrackerNode()], NODE_NAME, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
