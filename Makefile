@@ -47,7 +47,7 @@ ifneq ($(BAG),)
 	@superpoint replay "$(BAG)" --out "$(OUT)"
 else ifneq ($(wildcard $(DEMO_BAG)),)
 	$(call say,replaying $(DEMO_BAG); results go to $(OUT)/)
-	@superpoint replay "$(DEMO_BAG)" --depth-units 5000 --out "$(OUT)"
+	@superpoint replay "$(DEMO_BAG)" --depth-units-per-metre 5000 --out "$(OUT)"
 else
 	$(call say,rendering a sequence and replaying it; results go to $(OUT)/)
 	@superpoint replay --out "$(OUT)"

@@ -18,42 +18,49 @@ from launch.actions import (
 from launch.event_handlers import OnShutdown
 from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
-from launch.utilities.type_utils import perform_typed_substitution
 from launch_ros.actions import Node
 
-from superpoint_ros.graph import ARGUMENTS, NodeSpec, config_file, dds_environment, vo_graph
+from superpoint_ros.graph import (
+    ARGUMENTS,
+    Argument,
+    NodeSpec,
+    config_file,
+    dds_environment,
+    vo_graph,
+)
+
+RVIZ = Argument("rviz", False, "start RViz as well")
 
 
 def generate_launch_description() -> LaunchDescription:
-    declared = [
-        DeclareLaunchArgument(
-            argument.name,
-            default_value=str(argument.default).lower()
-            if isinstance(argument.default, bool)
-            else argument.default,
-            description=argument.description,
-            choices=argument.choices or None,
-        )
-        for argument in ARGUMENTS
-    ]
-    rviz = DeclareLaunchArgument("rviz", default_value="false", description="start RViz as well")
-    return LaunchDescription([*declared, rviz, OpaqueFunction(function=_start)])
+    declared = [_declare(argument) for argument in (*ARGUMENTS, RVIZ)]
+    return LaunchDescription([*declared, OpaqueFunction(function=_start)])
+
+
+def _declare(argument: Argument) -> DeclareLaunchArgument:
+    is_switch = isinstance(argument.default, bool)
+    return DeclareLaunchArgument(
+        argument.name,
+        default_value=str(argument.default).lower() if is_switch else argument.default,
+        description=argument.description,
+        choices=["true", "false"] if is_switch else argument.choices or None,
+    )
+
+
+def _read(context: LaunchContext, argument: Argument) -> str | bool:
+    text = context.perform_substitution(LaunchConfiguration(argument.name))
+    return text == "true" if isinstance(argument.default, bool) else text
 
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    values = {
-        argument.name: perform_typed_substitution(
-            context, LaunchConfiguration(argument.name), type(argument.default)
-        )
-        for argument in ARGUMENTS
-    }
+    values = {argument.name: _read(context, argument) for argument in ARGUMENTS}
     actions = [
         SetEnvironmentVariable(name, value)
         for name, value in dds_environment(context.environment).items()
     ]
     for node in vo_graph(**values):
         actions += _node_actions(context, node)
-    if perform_typed_substitution(context, LaunchConfiguration("rviz"), bool):
+    if _read(context, RVIZ):
         arguments = ["-d", str(config_file("vo.rviz"))]
         actions.append(Node(package="rviz2", executable="rviz2", arguments=arguments))
     return actions

@@ -23,6 +23,7 @@ PACKAGE = "superpoint_ros"
 NAMESPACE = "superpoint"
 SENSORS = ("mono", "stereo", "rgbd", "homography")
 TRANSPORTS = ("raw", "compressed")
+DEPTH_TRANSPORTS = (*TRANSPORTS, "compressedDepth")
 FEATURES_NODE, TRACKER_NODE = "features_node", "tracker_node"
 
 Value = bool | int | float | str
@@ -136,7 +137,7 @@ ARGUMENTS = (
         "raw or compressed; default: compressed if the topic ends in /compressed, else raw",
         ("", *TRANSPORTS),
     ),
-    Argument("depth_transport", "", "the same for the depth image", ("", *TRANSPORTS)),
+    Argument("depth_transport", "", "the same for the depth image", ("", *DEPTH_TRANSPORTS)),
     Argument("params_file", "", "YAML with your parameters, which win over the shipped ones"),
     Argument("use_sim_time", False, "take the time from /clock"),
     Argument("namespace", NAMESPACE, "namespace of the nodes and their outputs"),
@@ -175,7 +176,7 @@ def vo_graph(
         right_image: Right image (stereo); empty: /camera/right/image_raw.
         right_camera_info: Calibration of the right image; empty: beside it.
         image_transport: raw or compressed; empty: told by the topic name, raw otherwise.
-        depth_transport: The same for the depth image.
+        depth_transport: The same for the depth image; also compressedDepth.
         params_file: YAML of the user; wins over the shipped ones.
         use_sim_time: Whether the nodes take their time from /clock.
         namespace: Of all nodes and their outputs.
@@ -192,10 +193,13 @@ def vo_graph(
     )
     remappings = {"image": image, "camera_info": camera_info or _beside(image)}
     features: dict[str, Value] = {"use_sim_time": use_sim_time, "image_transport": image_transport}
-    tracker: dict[str, Value] = {"use_sim_time": use_sim_time}
+    tracker: dict[str, Value] = {"use_sim_time": use_sim_time, "image_transport": image_transport}
     if sensor == "rgbd":
         depth_image, tracker["depth_transport"] = _split_transport(
-            "depth_transport", depth_image or _DEFAULT_DEPTH_IMAGE, depth_transport
+            "depth_transport",
+            depth_image or _DEFAULT_DEPTH_IMAGE,
+            depth_transport,
+            DEPTH_TRANSPORTS,
         )
         remappings["depth/image"] = depth_image
         remappings["depth/camera_info"] = depth_camera_info or _beside(depth_image)
@@ -287,12 +291,14 @@ def _beside(image: str) -> str:
     return f"{image.rpartition('/')[0]}/camera_info" if "/" in image else "camera_info"
 
 
-def _split_transport(name: str, topic: str, transport: str) -> tuple[str, str]:
+def _split_transport(
+    name: str, topic: str, transport: str, choices: tuple[str, ...] = TRANSPORTS
+) -> tuple[str, str]:
     """Return the base topic and its transport."""
     base, _, last = topic.rpartition("/")
-    if base and last in ("compressed", "compressedDepth"):
-        return base, transport or "compressed"
-    _check_choice(name, transport or "raw", TRANSPORTS)
+    if base and last in choices and last != "raw":
+        topic, transport = base, transport or last
+    _check_choice(name, transport or "raw", choices)
     return topic, transport or "raw"
 
 

@@ -1,0 +1,161 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The graph names topics, files and parameters as the nodes and the launch files expect them."""
+
+import itertools
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import yaml
+
+import superpoint_ros
+from superpoint_ros.graph import (
+    ARGUMENTS,
+    SENSORS,
+    GraphError,
+    config_file,
+    dds_environment,
+    share_folder,
+    vo_graph,
+)
+
+TREE = Path(__file__).resolve().parents[1]
+
+
+def by_name(graph):
+    return {node.name or node.executable: node for node in graph}
+
+
+def test_mono_is_two_processes_in_one_namespace():
+    nodes = by_name(vo_graph("mono", image="/front/image_raw"))
+    assert list(nodes) == ["features_node", "tracker_node"]
+    assert {node.namespace for node in nodes.values()} == {"/superpoint"}
+    assert nodes["tracker_node"].module == "superpoint_ros.ros.tracker_node"
+    assert dict(nodes["tracker_node"].remappings) == {
+        "image": "/front/image_raw",
+        "camera_info": "/front/camera_info",
+    }
+
+
+def test_rgbd_takes_the_transport_from_the_topic_name():
+    nodes = by_name(
+        vo_graph(
+            "rgbd",
+            image="/camera/image_raw/compressed",
+            depth_image="/camera/depth/image_raw/compressedDepth",
+        )
+    )
+    tracker = nodes["tracker_node"]
+    assert dict(tracker.remappings)["image"] == "/camera/image_raw"
+    assert dict(tracker.remappings)["depth/image"] == "/camera/depth/image_raw"
+    assert dict(tracker.remappings)["depth/camera_info"] == "/camera/depth/camera_info"
+    assert nodes["features_node"].overrides["features_node"]["image_transport"] == "compressed"
+    assert tracker.overrides["tracker_node"]["depth_transport"] == "compressedDepth"
+
+
+def test_composed_holds_the_parameters_of_both_nodes():
+    (node,) = vo_graph("homography", composed=True, use_sim_time=True)
+    assert node.executable == "vo_node"
+    assert node.name == ""
+    assert [Path(file).name for file in node.params_files] == [
+        "features.yaml",
+        "tracker_homography.yaml",
+    ]
+    assert node.overrides["features_node"]["use_sim_time"] is True
+    assert node.overrides["tracker_node"]["use_sim_time"] is True
+
+
+def test_features_only_wins_over_composed():
+    graph = vo_graph("mono", composed=True, features_only=True)
+    assert [node.executable for node in graph] == ["features_node"]
+
+
+def test_files_come_in_the_order_shipped_user_overrides(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**: {ros__parameters: {}}\n")
+    graph = vo_graph(
+        "mono", params_file=str(mine), overrides={"features_node": {"keypoints.nms_radius": 7}}
+    )
+    node = graph[0]
+    overrides = node.write_overrides(tmp_path, prefix="/robot1")
+    arguments = node.arguments(overrides)
+    files = [value for flag, value in itertools.pairwise(arguments) if flag == "--params-file"]
+    assert files == [str(config_file("features.yaml")), str(mine), str(overrides)]
+    document = yaml.safe_load(overrides.read_text())
+    parameters = document["/robot1/superpoint/features_node"]["ros__parameters"]
+    assert parameters["keypoints.nms_radius"] == 7
+
+
+def test_root_namespace_is_a_slash(tmp_path):
+    node = vo_graph("mono", namespace="")[0]
+    assert "__ns:=/" in node.arguments()
+    assert list(yaml.safe_load(node.write_overrides(tmp_path).read_text())) == ["/features_node"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"sensor": "lidar"}, "lidar"),
+        ({"image_transport": "theora"}, "theora"),
+        ({"params_file": "/no/such.yaml"}, "/no/such.yaml"),
+    ],
+)
+def test_what_cannot_be_is_named(arguments, word):
+    with pytest.raises(GraphError, match=re.escape(word)):
+        vo_graph(**arguments)
+
+
+def test_every_argument_of_the_graph_is_offered():
+    values = {argument.name: argument.default for argument in ARGUMENTS}
+    assert len(vo_graph(**values)) == 2
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_shipped_parameter_files_hold_known_settings_with_legal_values(sensor):
+    pytest.importorskip("rclpy", reason="needs ROS 2")
+    pytest.importorskip("superpoint_ros.msg", reason="needs the built messages")
+    from superpoint_ros.config import from_mapping, unflatten
+    from superpoint_ros.ros.features_node import FeaturesConfig
+    from superpoint_ros.ros.tracker_node import TrackerConfig
+
+    for name, node, config in (
+        ("features.yaml", "features_node", FeaturesConfig),
+        (f"tracker_{sensor}.yaml", "tracker_node", TrackerConfig),
+    ):
+        document = yaml.safe_load(config_file(name).read_text())
+        assert list(document) == [f"/**/{node}"]
+        values = document[f"/**/{node}"]["ros__parameters"]
+        built = from_mapping(config, unflatten(values))
+        if config is TrackerConfig:
+            assert built.odometry.mode == sensor
+
+
+def test_dds_profile_is_left_alone_if_the_user_chose():
+    assert set(dds_environment({}).values()) == {str(config_file("fastdds.xml"))}
+    assert dds_environment({"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}) == {}
+    assert dds_environment({"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}) == {}
+    assert dds_environment({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}) == {}
+
+
+def test_dds_profile_has_32_mib_of_shared_memory():
+    root = ElementTree.parse(config_file("fastdds.xml")).getroot()
+    sizes = [int(item.text) for item in root.iter() if item.tag.endswith("segment_size")]
+    assert sizes == [32 * 1024 * 1024]
+
+
+def test_package_xml_and_the_package_agree_on_the_version():
+    if share_folder() != TREE:
+        pytest.skip("the installed package is tested, without package.xml")
+    root = ElementTree.parse(TREE / "package.xml").getroot()
+    assert root.findtext("version") == superpoint_ros.__version__
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rclpy", "sensor_msgs", "cv_bridge", "message_filters", "launch_testing", "tf2_ros"],
+)
+def test_package_xml_names_what_the_package_uses(name):
+    root = ElementTree.parse(TREE / "package.xml").getroot()
+    assert name in {item.text for item in root if item.tag.endswith("depend")}
