@@ -1,0 +1,89 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""docs/reference.md says what the code says, and the code what the running nodes do."""
+
+from pathlib import Path
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="rclpy: make test brings it")
+pytest.importorskip("superpoint_ros.msg", reason="messages not built: make msgs")
+
+pytestmark = pytest.mark.ros
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# What every life-cycle node has, and parameter events.
+_COMMON = ("/rosout", "/parameter_events", "transition_event", "/clock", "/tf_static")
+
+
+def test_the_reference_is_up_to_date():
+    from superpoint_ros.ros.documentation import FILE_NAME, reference
+
+    written = (REPOSITORY / "docs" / FILE_NAME).read_text(encoding="utf-8")
+    assert written == reference(), "docs are stale: run `make docs`"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+    from superpoint_ros.network.weights import ModelCard, save_weights
+
+    config = NetworkConfig(encoder_channels=(8, 8, 8, 8), head_channels=8, descriptor_dim=8)
+    path = tmp_path / "tiny.safetensors"
+    save_weights(path, SuperPoint(config), ModelCard(name="tiny"))
+    return path
+
+
+@pytest.fixture
+def context():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=77)
+    yield context
+    context.try_shutdown()
+
+
+def _interface(node):
+    """Return {(direction, name)} of a node, without what every node has."""
+    name, namespace = node.get_name(), node.get_namespace()
+    found = set()
+    for direction, listing in (
+        ("out", node.get_publisher_names_and_types_by_node(name, namespace)),
+        ("in", node.get_subscriber_names_and_types_by_node(name, namespace)),
+        ("service", node.get_service_names_and_types_by_node(name, namespace)),
+    ):
+        for topic, _ in listing:
+            if topic.startswith(f"{namespace}/{name}/") or topic.endswith(_COMMON):
+                continue
+            found.add((direction, topic.removeprefix(f"{namespace}/")))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "absent"),
+    [
+        ("features_node", {}, {("in", "image/compressed")}),
+        ("features_node", {"image_transport": "compressed"}, {("in", "image")}),
+        ("tracker_node", {"odometry.mode": "rgbd"}, {("in", "image")}),
+        ("tracker_node", {"odometry.mode": "mono"}, {("in", "image"), ("in", "depth/image")}),
+    ],
+)
+def test_the_documented_channels_are_those_of_the_node(name, parameters, absent, context, weights):
+    from rclpy.parameter import Parameter
+
+    from superpoint_ros.ros.documentation import CHANNELS
+    from superpoint_ros.ros.features_node import FeaturesNode
+    from superpoint_ros.ros.tracker_node import TrackerNode
+
+    node_class = {"features_node": FeaturesNode, "tracker_node": TrackerNode}[name]
+    values = dict(parameters)
+    if name == "features_node":
+        values["weights"] = str(weights)
+    overrides = [Parameter(key, value=value) for key, value in values.items()]
+    node = node_class(context=context, parameter_overrides=overrides)
+    try:
+        node.start()
+        documented = {(c.direction, c.name) for c in CHANNELS if c.node == name} - absent
+        assert _interface(node) - {("in", "/tf")} == documented
+    finally:
+        node.stop_work()
+        node.destroy_node()
