@@ -97,9 +97,7 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
     else:
         errors = evaluate_trajectory(estimate, truth, with_scale)
         if errors is None:
-            notes.append(
-                "fewer than 3 poses within 20 ms of the ground truth, or no motion: no ATE"
-            )
+            notes.append("fewer than 3 poses within 20 ms of the ground truth: no ATE")
     if len(maps) > 1:
         notes.append(
             f"the map was started anew {len(maps) - 1} times: ATE, RPE and scale are those of the "

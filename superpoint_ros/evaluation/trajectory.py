@@ -128,11 +128,10 @@ def evaluate_trajectory(
         max_association_s: Largest distance of two stamps that count as one time.
 
     Returns:
-        The errors; None if fewer than three poses can be associated, or if they do not span
-        anything that could be aligned.
+        The errors; None if fewer than three poses can be associated.
     """
     # evo brings SciPy along, half a second: only those who measure pay.
-    from evo.core import geometry, metrics, sync
+    from evo.core import metrics, sync
     from evo.core.units import Unit
 
     if len(estimate) < _MIN_POSES or len(truth) < _MIN_POSES:
@@ -146,20 +145,9 @@ def evaluate_trajectory(
         return None
     if reference.num_poses < _MIN_POSES:
         return None
-    try:
-        R, t, scale = geometry.umeyama_alignment(
-            aligned.positions_xyz.T, reference.positions_xyz.T, with_scale=True
-        )
-        if not with_scale:
-            R, t, _ = geometry.umeyama_alignment(
-                aligned.positions_xyz.T, reference.positions_xyz.T, with_scale=False
-            )
-    except geometry.GeometryException:
-        return None
+    T_truth_estimate, scale = _align(aligned, reference, with_scale)
     if with_scale:
         aligned.scale(scale)
-    T_truth_estimate = np.eye(4)
-    T_truth_estimate[:3, :3], T_truth_estimate[:3, 3] = R, t
     aligned.transform(T_truth_estimate)
 
     pair = (reference, aligned)
@@ -178,7 +166,7 @@ def evaluate_trajectory(
         ate_rmse_m=float(ate.get_statistic(metrics.StatisticsType.rmse)),
         rpe_trans_m=rpe_values[0],
         rpe_rot_deg=rpe_values[1],
-        scale=float(scale),
+        scale=scale,
         kitti_t_err_percent=t_err,
         kitti_r_err_deg_per_m=r_err,
         path_length_m=float(reference.path_length),
@@ -287,6 +275,27 @@ def seconds_to_ns(text: str) -> int:
     sign = -1 if text.startswith("-") else 1
     whole, _, fraction = text.lstrip("+-").partition(".")
     return sign * (int(whole or "0") * 1_000_000_000 + int((fraction + "0" * 9)[:9]))
+
+
+def _align(estimate: Any, reference: Any, with_scale: bool) -> tuple[Array, float]:
+    """Return T_truth_estimate (after scaling, if `with_scale`) and the scale of Sim3."""
+    from evo.core import geometry
+
+    points, target = estimate.positions_xyz, reference.positions_xyz
+    try:
+        R, t, scale = geometry.umeyama_alignment(points.T, target.T, with_scale=True)
+        if not with_scale:
+            R, t, _ = geometry.umeyama_alignment(points.T, target.T, with_scale=False)
+    except geometry.GeometryException:
+        # Positions on one line, or in one point, leave the rotation about it open: that of the
+        # first pose settles it.
+        R = reference.poses_se3[0][:3, :3] @ estimate.poses_se3[0][:3, :3].T
+        spreads = [float(np.linalg.norm(p - p.mean(axis=0))) for p in (target, points)]
+        scale = spreads[0] / spreads[1] if min(spreads) > 0.0 else 1.0
+        t = target.mean(axis=0) - (scale if with_scale else 1.0) * R @ points.mean(axis=0)
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = R, t
+    return T, float(scale)
 
 
 def _to_evo(trajectory: Trajectory, origin_ns: int) -> Any:

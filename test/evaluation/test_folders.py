@@ -1,0 +1,132 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from superpoint_ros.decode import decode_depth, decode_grey
+from superpoint_ros.evaluation.bag import BagError, BagReader
+from superpoint_ros.evaluation.folders import read_calibration
+
+
+def write_image(path: Path, value: int, dtype: type = np.uint8) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((24, 40), value, dtype))
+
+
+def test_plain_folder(tmp_path: Path) -> None:
+    for i in range(3):
+        write_image(tmp_path / "images" / f"{i:03}.png", 10 * i)
+    (tmp_path / "times.txt").write_text("# s\n5.000000001\n5.1\n5.2\n")
+    (tmp_path / "calib.yaml").write_text(
+        "fx: 30\nfy: 31\ncx: 20\ncy: 12\nwidth: 40\nheight: 24\ndistortion: [0.1, 0, 0, 0, 0]\n"
+    )
+    (tmp_path / "poses.txt").write_text("5.0 0 0 0 0 0 0 1\n5.1 1 2 3 0 0 1 0\n")
+    with BagReader(tmp_path) as reader:
+        assert reader.sensor.sensor == "mono"
+        frames = list(reader.frames())
+        truth = reader.ground_truth()
+    assert [frame.stamp_ns for frame in frames] == [5_000_000_001, 5_100_000_000, 5_200_000_000]
+    assert [int(decode_grey(frame.image)[0, 0]) for frame in frames] == [0, 10, 20]
+    assert frames[0].camera_info.d[0] == 0.1
+    np.testing.assert_array_equal(truth.poses[1, :3], [[-1, 0, 0, 1], [0, -1, 0, 2], [0, 0, 1, 3]])
+
+
+def test_tum_folder_pairs_by_stamp_and_knows_its_camera(tmp_path: Path) -> None:
+    root = tmp_path / "rgbd_dataset_freiburg2_desk"
+    for i in range(2):
+        write_image(root / "rgb" / f"{i}.png", 50 + i)
+        write_image(root / "depth" / f"{i}.png", 5000 * (i + 1), np.uint16)
+    (root / "rgb.txt").write_text("# rgb\n1.0 rgb/0.png\n2.0 rgb/1.png\n")
+    (root / "depth.txt").write_text("1.012 depth/0.png\n2.5 depth/1.png\n")
+    (root / "groundtruth.txt").write_text("1.0 0 0 0 0 0 0 1\n")
+    with BagReader(root) as reader:
+        assert reader.sensor.sensor == "rgbd"
+        assert reader.depth_units_per_metre == 5000.0
+        first, second = reader.frames()
+    assert first.gap_ns == 12_000_000
+    assert decode_depth(first.second, 5000.0)[0, 0] == 1.0
+    assert "+500.0 ms" in second.error
+    assert first.camera_info.k[0] == 520.9
+
+
+def test_kitti_folder_is_stereo_with_a_baseline(tmp_path: Path) -> None:
+    for camera in (0, 1):
+        for i in range(2):
+            write_image(tmp_path / f"image_{camera}" / f"{i:06}.png", camera)
+    (tmp_path / "times.txt").write_text("0.0\n1.0e-01\n")
+    (tmp_path / "calib.txt").write_text(
+        "P0: 718.8 0 607.2 0 0 718.8 185.2 0 0 0 1 0\n"
+        "P1: 718.8 0 607.2 -386.1 0 718.8 185.2 0 0 0 1 0\n"
+        "Tr: 1 0 0 0 0 1 0 0 0 0 1 0\n"
+    )
+    (tmp_path / "poses.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 0\n1 0 0 0 0 1 0 0 0 0 1 0.8\n")
+    with BagReader(tmp_path) as reader:
+        assert reader.sensor.sensor == "stereo"
+        frames = list(reader.frames())
+        truth = reader.ground_truth()
+    assert [frame.stamp_ns for frame in frames] == [0, 100_000_000]
+    assert [int(decode_grey(f.second)[0, 0]) for f in frames] == [1, 1]
+    assert frames[0].second_camera_info.p[3] == -386.1
+    assert truth.poses[1, 2, 3] == 0.8
+
+
+def test_euroc_folder_moves_the_truth_into_the_camera(tmp_path: Path) -> None:
+    mav = tmp_path / "mav0"
+    write_image(mav / "cam0" / "data" / "1000.png", 7)
+    (mav / "cam0" / "data.csv").write_text("#timestamp [ns],filename\n1000,1000.png\r\n")
+    (mav / "cam0" / "sensor.yaml").write_text(
+        "T_BS:\n  rows: 4\n  cols: 4\n"
+        "  data: [0, -1, 0, 0.5, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]\n"
+        "resolution: [40, 24]\nintrinsics: [30, 31, 20, 12]\n"
+        "distortion_coefficients: [-0.28, 0.07, 0.0002, 0.00002]\n"
+    )
+    truth_folder = mav / "state_groundtruth_estimate0"
+    truth_folder.mkdir()
+    # t, p, q (w first), v, biases; a half turn about z
+    (truth_folder / "data.csv").write_text(
+        "#t,...\n1000, 4, 5, 6, 0, 0, 0, 1, 0,0,0,0,0,0,0,0,0\n"
+    )
+    with BagReader(tmp_path) as reader:
+        assert reader.sensor.sensor == "mono"
+        frame = next(reader.frames())
+        truth = reader.ground_truth()
+    assert frame.camera_info.height == 24
+    np.testing.assert_allclose(truth.poses[0, :3, 3], [3.5, 5, 6], atol=1e-12)
+
+
+def test_unreadable_image_and_wrong_counts_are_named(tmp_path: Path) -> None:
+    for i in range(2):
+        write_image(tmp_path / "images" / f"{i}.png", 1)
+    (tmp_path / "calib.yaml").write_text("fx: 30\nfy: 30\ncx: 20\ncy: 12\nwidth: 40\nheight: 24\n")
+    with BagReader(tmp_path) as reader:
+        (tmp_path / "images" / "1.png").unlink()
+        frames = list(reader.frames())
+    assert [bool(frame.error) for frame in frames] == [False, True]
+    assert "1.png: cannot be read" in frames[1].error
+    (tmp_path / "times.txt").write_text("0\n1\n2\n")
+    with pytest.raises(BagError, match="1 images, but 3 times"):
+        BagReader(tmp_path)
+
+
+def test_camera_calibration_file(tmp_path: Path) -> None:
+    path = tmp_path / "camera.yaml"
+    path.write_text(
+        "image_width: 640\nimage_height: 480\ndistortion_model: rational_polynomial\n"
+        "camera_matrix: {rows: 3, cols: 3, data: [500, 0, 320, 0, 501, 240, 0, 0, 1]}\n"
+        "distortion_coefficients: {rows: 1, cols: 8, data: [1, 2, 3, 4, 5, 6, 7, 8]}\n"
+    )
+    info = read_calibration(path)
+    assert (info.height, info.width, info.distortion_model) == (480, 640, "rational_polynomial")
+    assert info.k.tolist() == [500, 0, 320, 0, 501, 240, 0, 0, 1]
+    assert info.d.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    for text in ("a: 1", "[", "just words"):
+        path.write_text(text)
+        with pytest.raises(BagError, match=r"camera.yaml: is no calibration file"):
+            read_calibration(path)
+    with pytest.raises(BagError, match="cannot be read"):
+        read_calibration(tmp_path / "absent.yaml")

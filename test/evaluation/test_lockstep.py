@@ -1,0 +1,177 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Lock-step on frames made by hand; and the real thing on a part of the RGB-D bag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from superpoint_ros.data import Array, Features, Observation, TrackingResult, TrackingState
+from superpoint_ros.evaluation.bag import BagError, BagReader, Frame
+from superpoint_ros.evaluation.folders import make_camera_info
+from superpoint_ros.evaluation.lockstep import LockstepRun, round_descriptors, run_odometry
+from superpoint_ros.evaluation.trajectory import evaluate_trajectory
+
+SIZE_HW = (24, 40)
+
+
+def frame(index: int, stamp_ns: int | None = None, **changes: Any) -> Frame:
+    image = np.full(SIZE_HW, index, np.uint8)
+    message = SimpleNamespace(format="png", data=cv2.imencode(".png", image)[1].ravel())
+    info = make_camera_info(SIZE_HW, (30, 30, 20, 12))
+    stamp = 1000 + index if stamp_ns is None else stamp_ns
+    values = {"image": message, "camera_info": info, **changes}
+    return Frame(index=index, stamp_ns=stamp, **values)
+
+
+def extract(image: Array) -> Features:
+    """One keypoint at (image value, 3), described by thirds, which f16 cannot hold."""
+    descriptors = np.full((1, 3), 1.0 / np.sqrt(3.0), np.float32)
+    keypoints = np.array([[image[0, 0], 3]], np.float32)
+    return Features(keypoints, np.ones(1, np.float32), descriptors, image.shape[:2])
+
+
+class Recorder:
+    """An odometry that moves one metre a frame and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.observations: list[Observation] = []
+        self.num_resets = 0
+
+    def reset(self) -> None:
+        self.num_resets += 1
+
+    def track(self, observation: Observation) -> TrackingResult:
+        self.observations.append(observation)
+        T = np.eye(4)
+        T[2, 3] = len(self.observations)
+        return TrackingResult(
+            observation.stamp_ns,
+            TrackingState.TRACKING,
+            T,
+            map_id=self.num_resets,
+            num_inliers=1,
+            latency_ms={"pose": 1.0},
+        )
+
+
+def test_every_frame_goes_through_in_order() -> None:
+    odometry = Recorder()
+    run = run_odometry([frame(i) for i in range(3)], extract, odometry)
+    assert [o.stamp_ns for o in odometry.observations] == [1000, 1001, 1002]
+    assert [o.features.keypoints[0, 0] for o in odometry.observations] == [0, 1, 2]
+    assert run.is_tracked == [True] * 3
+    assert run.skipped == {}
+    np.testing.assert_array_equal(run.trajectory().poses[:, 2, 3], [1, 2, 3])
+    stages = {"decode", "network", "observe", "track", "track/pose", "total"}
+    assert set(run.latency_ms) == stages
+    assert run.latency_ms["track/pose"] == {"p50": 1.0, "p95": 1.0, "p99": 1.0}
+
+
+def test_bad_frames_are_named_and_skipped() -> None:
+    broken = SimpleNamespace(format="png", data=np.zeros(5, np.uint8))
+    frames = [
+        frame(0),
+        frame(1, image=broken),
+        frame(2, error="/depth: no message within 20 ms"),
+        frame(3, stamp_ns=1000),
+        frame(4),
+    ]
+    odometry = Recorder()
+    observed = []
+    run = run_odometry(
+        frames,
+        extract,
+        odometry,
+        observer=lambda f, grey, observation, result: observed.append((f.index, result is None)),
+    )
+    # a stamp of 1000 after 1000 (the others between were never tracked) repeats it
+    assert sorted(run.skipped) == [1, 2, 3]
+    assert run.skipped[2] == "/depth: no message within 20 ms"
+    assert "repeats" in run.skipped[3]
+    assert run.is_tracked == [True, False, False, False, True]
+    assert len(odometry.observations) == 2
+    assert observed == [(0, False), (1, True), (2, True), (3, True), (4, False)]
+
+
+def test_stamps_that_jump_back_reset() -> None:
+    odometry = Recorder()
+    run = run_odometry(
+        [frame(0, 500), frame(1, 600), frame(2, 100), frame(3, 200)], extract, odometry
+    )
+    assert odometry.num_resets == 1
+    assert run.map_ids == [0, 0, 1, 1]
+
+
+def test_descriptors_are_rounded_as_the_message_does() -> None:
+    odometry = Recorder()
+    run_odometry([frame(0)], extract, odometry)
+    rounded = odometry.observations[0].features.descriptors
+    exact = extract(np.zeros(SIZE_HW, np.uint8)).descriptors
+    assert rounded.dtype == np.float32
+    np.testing.assert_array_equal(rounded, exact.astype(np.float16).astype(np.float32))
+    assert (rounded != exact).any()
+    features = extract(np.zeros(SIZE_HW, np.uint8))
+    assert round_descriptors(features, "f32") is features
+    with pytest.raises(ValueError, match="'u7'"):
+        run_odometry([frame(0)], extract, odometry, descriptor_type="u7")
+
+
+def test_depth_is_looked_up_in_metres() -> None:
+    depth = np.full(SIZE_HW, 10_000, np.uint16)
+    message = SimpleNamespace(format="16UC1; png", data=cv2.imencode(".png", depth)[1].ravel())
+    odometry = Recorder()
+    run = run_odometry(
+        [frame(7, second=message, gap_ns=3)], extract, odometry, depth_units_per_metre=5000.0
+    )
+    np.testing.assert_allclose(odometry.observations[0].depth, [2.0], rtol=1e-6)
+    assert run.gaps_ns == [3]
+
+
+def test_calibration_of_another_image_size_is_refused() -> None:
+    info = make_camera_info((480, 640), (500, 500, 320, 240))
+    with pytest.raises(BagError, match=r"640x480 images, but the image is 40x24"):
+        run_odometry([frame(0, camera_info=info)], extract, Recorder())
+
+
+@pytest.mark.dataset
+def test_real_bag_tracks_every_frame_and_repeats_itself(shared_data: Path) -> None:
+    load_extractor: Callable[..., Any] = pytest.importorskip(
+        "superpoint_ros.features"
+    ).load_extractor
+    odometry_module = pytest.importorskip("superpoint_ros.odometry.visual_odometry")
+    weights = shared_data / "weights" / "first.safetensors"
+    extractor = load_extractor(
+        weights=str(weights), device="cpu", max_keypoints=300, longer_side_px=320
+    )
+    features: dict[bytes, Features] = {}
+
+    def extract_once(image: Array) -> Features:
+        key = image.tobytes()
+        if key not in features:
+            features[key] = extractor(image)
+        return features[key]
+
+    def run(num_frames: int) -> LockstepRun:
+        odometry = odometry_module.VisualOdometry(odometry_module.OdometryConfig(mode="rgbd"))
+        with BagReader(shared_data / "bags" / "tum_fr1_rpy_rgbd") as reader:
+            return run_odometry(
+                reader.frames(max_frames=num_frames),
+                extract_once,
+                odometry,
+                depth_units_per_metre=5000.0,
+            )
+
+    first, again = run(40), run(20)
+    assert first.is_tracked == [True] * 40
+    np.testing.assert_array_equal(again.trajectory().poses, first.trajectory().poses[:20])
+    with BagReader(shared_data / "bags" / "tum_fr1_rpy_rgbd") as reader:
+        errors = evaluate_trajectory(first.trajectory(), reader.ground_truth(), with_scale=False)
+    assert errors.ate_rmse_m < 0.05

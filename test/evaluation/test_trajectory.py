@@ -1,0 +1,179 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from superpoint_ros.evaluation.trajectory import (
+    Trajectory,
+    TrajectoryError,
+    evaluate_trajectory,
+    longest_map,
+    lost_intervals,
+    make_trajectory,
+    read_kitti,
+    read_tum,
+    seconds_to_ns,
+    write_kitti,
+    write_tum,
+)
+from superpoint_ros.geometry import se3
+
+T0 = 1_305_031_229_528_748_032
+
+
+def winding_path(n: int = 60, step_m: float = 1.0) -> Trajectory:
+    """A path that bends in all directions, of `step_m` per frame, 10 Hz."""
+    xi = np.array([0.1, 0.0, step_m, 0.01, 0.03, -0.02])
+    xi[:3] *= step_m / np.linalg.norm(xi[:3])
+    poses = [np.eye(4)]
+    for i in range(n - 1):
+        turn = xi * np.array([1, 1, 1, 1, np.sin(i / 9.0), 1])
+        poses.append(poses[-1] @ se3.exp(turn))
+    return make_trajectory([T0 + i * 100_000_000 for i in range(n)], poses)
+
+
+def moved(trajectory: Trajectory, T: np.ndarray, scale: float = 1.0) -> Trajectory:
+    poses = T @ trajectory.poses
+    poses[:, :3, 3] *= scale
+    return Trajectory(trajectory.stamps_ns, poses, trajectory.map_ids)
+
+
+def test_another_world_frame_is_no_error() -> None:
+    truth = winding_path()
+    estimate = moved(truth, se3.exp(np.array([3.0, -5.0, 7.0, 0.4, 1.1, -0.8])))
+    errors = evaluate_trajectory(estimate, truth, with_scale=False)
+    assert errors.ate_rmse_m < 1e-9
+    assert errors.rpe_trans_m < 1e-9
+    assert errors.rpe_rot_deg < 1e-5
+    assert errors.scale == pytest.approx(1.0)
+    np.testing.assert_allclose(errors.aligned, truth.poses, atol=1e-9)
+    np.testing.assert_array_equal(errors.stamps_ns, truth.stamps_ns)
+
+
+def test_scale_is_corrected_for_mono_alone() -> None:
+    truth = winding_path()
+    estimate = moved(truth, se3.exp(np.array([0.0, 1.0, 0.0, 0.0, 0.5, 0.0])), scale=0.5)
+    mono = evaluate_trajectory(estimate, truth, with_scale=True)
+    assert mono.scale == pytest.approx(2.0)
+    assert mono.ate_rmse_m < 1e-9
+    metric = evaluate_trajectory(estimate, truth, with_scale=False)
+    assert metric.scale == pytest.approx(2.0)
+    # SE3 leaves half of every distance to the centroid
+    centred = truth.poses[:, :3, 3] - truth.poses[:, :3, 3].mean(axis=0)
+    expected = 0.5 * np.sqrt((centred**2).sum(axis=1).mean())
+    assert metric.ate_rmse_m == pytest.approx(expected, rel=1e-9)
+
+
+def test_rpe_is_the_error_per_frame() -> None:
+    truth = winding_path()
+    # Every step turns 0.5 degrees too far and goes 2 cm too far to the right.
+    slip = se3.exp(np.array([0.02, 0.0, 0.0, 0.0, np.deg2rad(0.5), 0.0]))
+    poses = [np.eye(4)]
+    for a, b in zip(truth.poses, truth.poses[1:], strict=False):
+        poses.append(poses[-1] @ se3.inverse(a) @ b @ slip)
+    errors = evaluate_trajectory(
+        make_trajectory(truth.stamps_ns.tolist(), poses), truth, with_scale=False
+    )
+    assert errors.rpe_trans_m == pytest.approx(0.02, rel=1e-4)
+    assert errors.rpe_rot_deg == pytest.approx(0.5, rel=1e-6)
+
+
+def test_kitti_errors_of_one_percent_drift() -> None:
+    truth = winding_path(n=320)
+    straight = Trajectory(truth.stamps_ns, truth.poses.copy())
+    straight.poses[:, :3, :3] = np.eye(3)
+    straight.poses[:, :3, 3] = np.arange(320)[:, None] * [0.0, 0.0, 1.0]
+    errors = evaluate_trajectory(
+        moved(straight, np.eye(4), scale=1.01), straight, with_scale=False
+    )
+    assert errors.kitti_t_err_percent == pytest.approx(1.0, rel=0.02)
+    assert errors.kitti_r_err_deg_per_m == pytest.approx(0.0, abs=1e-6)
+    assert errors.path_length_m == pytest.approx(319.0)
+    short = evaluate_trajectory(truth.take(np.arange(50)), truth, with_scale=False)
+    assert short.kitti_t_err_percent is None
+
+
+def test_association_is_by_stamp() -> None:
+    truth = winding_path()
+    some = truth.take(np.arange(0, 60, 3))
+    shifted = Trajectory(some.stamps_ns + 15_000_000, some.poses)
+    assert len(evaluate_trajectory(shifted, truth, with_scale=False).stamps_ns) == 20
+    assert evaluate_trajectory(shifted, truth, False).ate_rmse_m < 1e-9
+    too_far = Trajectory(some.stamps_ns + 45_000_000, some.poses)
+    assert evaluate_trajectory(too_far, truth, with_scale=False) is None
+
+
+def test_too_little_to_say_is_none() -> None:
+    truth = winding_path()
+    assert evaluate_trajectory(truth.take(np.arange(2)), truth, with_scale=False) is None
+    empty = make_trajectory([], [])
+    assert evaluate_trajectory(empty, truth, with_scale=False) is None
+    assert len(longest_map(empty)) == 0
+
+
+def test_maps_are_not_glued() -> None:
+    path = winding_path(n=10)
+    ids = [0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
+    split = make_trajectory(path.stamps_ns.tolist(), list(path.poses), ids)
+    np.testing.assert_array_equal(longest_map(split).stamps_ns, path.stamps_ns[3:7])
+    tie = make_trajectory(path.stamps_ns.tolist(), list(path.poses), [5] * 5 + [1] * 5)
+    np.testing.assert_array_equal(longest_map(tie).stamps_ns, path.stamps_ns[:5])
+
+
+def test_lost_intervals() -> None:
+    stamps = [T0 + i * 500_000_000 for i in range(7)]
+    tracked = [False, True, False, False, True, True, False]
+    assert lost_intervals(stamps, tracked) == [
+        {"start_s": 0.0, "end_s": 0.0, "frames": 1},
+        {"start_s": 1.0, "end_s": 1.5, "frames": 2},
+        {"start_s": 3.0, "end_s": 3.0, "frames": 1},
+    ]
+    assert lost_intervals([], []) == []
+
+
+def test_tum_files_keep_nanoseconds_and_poses(tmp_path: Path) -> None:
+    path = winding_path(n=5)
+    write_tum(tmp_path / "new" / "t.txt", path)
+    back = read_tum(tmp_path / "new" / "t.txt")
+    np.testing.assert_array_equal(back.stamps_ns, path.stamps_ns)
+    np.testing.assert_allclose(back.poses, path.poses, atol=1e-8)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["t.txt"]  # no temporary left
+
+
+def test_kitti_files_keep_poses(tmp_path: Path) -> None:
+    path = winding_path(n=5)
+    write_kitti(tmp_path / "k.txt", path)
+    back = read_kitti(tmp_path / "k.txt", path.stamps_ns.tolist())
+    np.testing.assert_allclose(back.poses, path.poses, atol=1e-8)
+    with pytest.raises(TrajectoryError, match="5 poses for 4 images"):
+        read_kitti(tmp_path / "k.txt", [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 2 3", "line 1: expected 8 numbers"),
+        ("# head\n1 0 0 0 0 0 0 x", "line 2: could not convert"),
+        ("1 0 0 nan 0 0 0 1", "line 1: holds NaN"),
+        ("1 0 0 0 0 0 0 0", "line 1: the quaternion is zero"),
+        ("# only a comment\n", "holds no pose"),
+    ],
+)
+def test_bad_tum_files_name_the_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.txt"
+    path.write_text(text)
+    with pytest.raises(TrajectoryError, match=f"bad.txt.*{message}"):
+        read_tum(path)
+    with pytest.raises(TrajectoryError, match=r"absent.txt: cannot be read"):
+        read_tum(tmp_path / "absent.txt")
+
+
+def test_seconds_are_exact() -> None:
+    assert seconds_to_ns("1305031229.528748032") == 1305031229528748032
+    assert seconds_to_ns("-0.5") == -500_000_000
+    assert seconds_to_ns("3") == 3_000_000_000
+    assert seconds_to_ns("1.036000e+00") == 1_036_000_000
