@@ -194,7 +194,9 @@ def _take(replay: Replay, log: LatencyLog, sent_s: dict[int, float], event: Any)
         replay.counters = {
             name: event[name] for name in ("frames_received", "frames_tracked", "frames_dropped")
         }
-        log.add({f"track/{name}": value for name, value in event["latency_ms"].items()})
+        # The tracker repeats the latency of the features node, which has been counted above.
+        stages = {k: v for k, v in event["latency_ms"].items() if k != "features"}
+        log.add({f"track/{name}": value for name, value in stages.items()})
         if stamp_ns in sent_s:
             log.add({"total": 1e3 * (event["time_s"] - sent_s[stamp_ns])})
     elif kind == "odometry":

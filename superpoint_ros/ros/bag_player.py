@@ -63,8 +63,11 @@ def copy_message(source: Any, target: Any) -> Any:
         if hasattr(current, "get_fields_and_field_types"):
             copy_message(value, current)
         elif isinstance(current, array.array):
-            raw: Any = np.ascontiguousarray(value, dtype=np.dtype(current.typecode))
-            current.frombytes(memoryview(raw).cast("B") if raw.size else b"")
+            if isinstance(value, (bytes, bytearray, memoryview)):
+                current.frombytes(value)
+            else:
+                raw: Any = np.ascontiguousarray(value, dtype=np.dtype(current.typecode))
+                current.frombytes(memoryview(raw).cast("B") if raw.size else b"")
         elif isinstance(current, np.ndarray):
             setattr(target, name, np.asarray(value, current.dtype))
         elif isinstance(current, list):

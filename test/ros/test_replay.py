@@ -1,0 +1,252 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording through the two processes over DDS gives what lock-step gives, frame by frame."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("superpoint_ros.msg", reason="needs the built messages")
+
+from rosbags.typesys import Stores, get_typestore  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+
+from superpoint_ros.config import from_mapping  # noqa: E402
+from superpoint_ros.evaluation.bag import BagReader  # noqa: E402
+from superpoint_ros.evaluation.bag_writer import write_bag  # noqa: E402
+from superpoint_ros.evaluation.lockstep import run_odometry  # noqa: E402
+from superpoint_ros.evaluation.replay import read_replay  # noqa: E402
+from superpoint_ros.evaluation.synthetic import SequenceConfig  # noqa: E402
+from superpoint_ros.features.extractor import load_extractor  # noqa: E402
+from superpoint_ros.network.weights import WeightsError, find_weights  # noqa: E402
+from superpoint_ros.odometry.visual_odometry import (  # noqa: E402
+    OdometryConfig,
+    VisualOdometry,
+)
+from superpoint_ros.ros.bag_player import copy_message, image_to_ros  # noqa: E402
+from superpoint_ros.ros.frames import Mounting  # noqa: E402
+
+pytestmark = pytest.mark.ros
+
+FRAMES = 30
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "superpoint_ros", "replay", *map(str, arguments)]
+
+
+def processes_of(out):
+    """The command lines of living processes that work for this replay: nodes and player."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"SUPERPOINT_TEST={out}".encode() in path.read_bytes():
+                found.append((path.parent / "cmdline").read_bytes().replace(b"\0", b" "))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return {**os.environ, "SUPERPOINT_TEST": str(tmp_path), "OMP_NUM_THREADS": "2"}
+
+
+@pytest.fixture(scope="module")
+def weights():
+    try:
+        return find_weights()
+    except WeightsError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    config = from_mapping(
+        SequenceConfig,
+        {
+            "frames": FRAMES,
+            "speed": 0.7,
+            "camera": {"width": 320, "height": 232, "fx": 250.0, "fy": 247.0},
+            "scene": {"texels_per_metre": 128.0, "seed": 3},
+        },
+    )
+    path = tmp_path_factory.mktemp("bag") / "room.mcap"
+    write_bag(path, config)
+    return path
+
+
+@pytest.mark.slow
+def test_two_processes_over_dds_give_the_poses_of_lock_step(room, weights, tmp_path, environment):
+    summary_file = tmp_path / "copy.json"
+    done = subprocess.run(
+        command(room, "--out", tmp_path / "out", "--json", summary_file),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not processes_of(tmp_path)
+    summary = json.loads(summary_file.read_text())
+    transport = summary["transport"]
+    assert transport["images_sent"] == FRAMES
+    assert transport["features_received"] == transport["status_received"] == FRAMES
+    assert transport["features_lost"] == transport["images_dropped"] == 0
+    assert (summary["frames"], summary["tracked"], summary["coverage"]) == (FRAMES, FRAMES, 1.0)
+    assert summary["ate_rmse_m"] < 0.02
+    assert {"p50", "p95", "p99"} == set(summary["latency_ms"]["total"])
+    for name in ("summary.json", "trajectory.tum", "trajectory.png", "annotated.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 100, name
+
+    with BagReader(room) as reader:
+        lockstep = run_odometry(
+            reader.frames(),
+            load_extractor(),
+            VisualOdometry(OdometryConfig(mode="rgbd")),
+        )
+    replay = read_replay(tmp_path / "out")
+    assert sorted(replay.poses) == lockstep.stamps_ns
+    mounting = Mounting.of_camera(replay.child_frame)
+    for stamp_ns, T_world_cam in zip(lockstep.stamps_ns, lockstep.poses, strict=True):
+        np.testing.assert_allclose(
+            replay.poses[stamp_ns], mounting.pose(T_world_cam), rtol=0, atol=1e-9
+        )
+
+
+@pytest.mark.slow
+def test_at_a_fixed_rate_every_frame_is_accounted_for(room, weights, tmp_path, environment):
+    done = subprocess.run(
+        command(room, "--out", tmp_path, "--rate", 2.0, "--sensor", "mono"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    transport = json.loads((tmp_path / "summary.json").read_text())["transport"]
+    assert transport["images_sent"] == FRAMES
+    # What the network has no time for is dropped before it, never between the nodes.
+    assert transport["features_received"] + transport["images_dropped"] == FRAMES
+    assert transport["features_lost"] == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_everything(room, weights, tmp_path, environment):
+    process = subprocess.Popen(
+        # So slow that it cannot be over by itself.
+        command(room, "--out", tmp_path, "--rate", 0.01, "--sensor", "mono"),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        events = tmp_path / "events.jsonl"
+        deadline = time.monotonic() + 60.0
+        # Written buffered: the player is at work as soon as the file is there.
+        while not events.exists() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        assert events.exists(), process.communicate(timeout=20)
+        assert len(processes_of(tmp_path)) == 4
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=40)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not processes_of(tmp_path)
+
+
+def test_a_node_that_does_not_start_is_named_in_one_line(room, tmp_path, environment):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no weights at all")
+    done = subprocess.run(
+        command(room, "--out", tmp_path, "--weights", broken),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert "features_node ended with exit code 1" in lines[0]
+    assert "broken.safetensors" in lines[0]
+    assert not processes_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["/does/not/exist.mcap"], "/does/not/exist.mcap"),
+        (["--rate", "-1"], "--rate"),
+        (["--weights", "/no/such.safetensors"], "/no/such.safetensors"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments, expected, tmp_path, environment):
+    done = subprocess.run(
+        command(*arguments, "--out", tmp_path),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_messages_of_either_ros_generation_and_of_folders_become_ros_messages():
+    types = get_typestore(Stores.ROS1_NOETIC).types
+    header = types["std_msgs/msg/Header"](
+        seq=3,
+        stamp=types["builtin_interfaces/msg/Time"](sec=12, nanosec=345),
+        frame_id="camera",
+    )
+    K = np.array([5.0, 0, 2, 0, 6, 3, 0, 0, 1])
+    roi = types["sensor_msgs/msg/RegionOfInterest"](
+        x_offset=1, y_offset=2, height=3, width=4, do_rectify=True
+    )
+    info = types["sensor_msgs/msg/CameraInfo"](
+        header=header,
+        height=48,
+        width=80,
+        distortion_model="plumb_bob",
+        D=np.array([0.1, 0.2, 0.3, 0.4, 0.5]),
+        K=K,
+        R=np.eye(3).ravel(),
+        P=np.zeros(12),
+        binning_x=0,
+        binning_y=0,
+        roi=roi,
+    )
+    copied = copy_message(info, CameraInfo())
+    np.testing.assert_array_equal(copied.k, K)
+    assert list(copied.d) == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert (copied.header.stamp.sec, copied.header.frame_id) == (12, "camera")
+    assert (copied.roi.width, copied.roi.do_rectify) == (4, True)
+
+    stamp = SimpleNamespace(sec=1, nanosec=2)
+    plain = SimpleNamespace(stamp=stamp, frame_id="c")
+    compressed = image_to_ros(SimpleNamespace(header=plain, format="png", data=b"\x01\x02"))
+    assert isinstance(compressed, CompressedImage)
+    assert bytes(compressed.data) == b"\x01\x02"
+    pixels = np.arange(12, dtype=np.uint8)
+    image = image_to_ros(
+        SimpleNamespace(
+            header=plain, height=3, width=4, encoding="mono8", step=4, is_bigendian=0, data=pixels
+        )
+    )
+    assert isinstance(image, Image)
+    assert bytes(image.data) == pixels.tobytes()
+    assert (image.height, image.width, image.step) == (3, 4, 4)
