@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from superpoint_ros.config import ConfigError
+
+if TYPE_CHECKING:
+    from superpoint_ros.network.superpoint import SuperPoint
 
 STAGES = ("magicpoint", "pseudo-labels", "superpoint", "export")
 
@@ -21,8 +25,12 @@ STAGES = ("magicpoint", "pseudo-labels", "superpoint", "export")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("stage", choices=("all", *STAGES), help="stage to run, or the whole chain")
-    parser.add_argument("--images", metavar="DIR", default="", help="photos, any number of folders")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the run (resumable)")
+    parser.add_argument(
+        "--images", metavar="DIR", default="", help="folder of photos, with subfolders"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder of the run (resumable)"
+    )
     parser.add_argument(
         "--config", metavar="DIR", default="", help="folder of the stages' YAML (default: shipped)"
     )
@@ -74,6 +82,69 @@ def _magicpoint(configs: Path, out: Path, images: Path | None, device: str) -> N
     train(config, make_source(config, None), out / "magicpoint", device=device)
 
 
-_RUNNERS: dict[str, Any] = {"magicpoint": _magicpoint}
+def _pseudo_labels(configs: Path, out: Path, images: Path | None, device: str) -> None:
+    from superpoint_ros.config import load_yaml
+    from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
+
+    config = load_yaml(AdaptationConfig, configs / "pseudo_labels.yaml")
+    network = _load_network(out / "magicpoint")
+    count = label_photos(network, _required(images), out / "pseudo-labels", config, device)
+    print(f"superpoint train: {count} photos have labels", file=sys.stderr)
 
 
+def _superpoint(configs: Path, out: Path, images: Path | None, device: str) -> None:
+    from superpoint_ros.config import load_yaml
+    from superpoint_ros.training.datasets import LabelledPhotos
+    from superpoint_ros.training.trainer import TrainConfig, make_source, train
+
+    config = load_yaml(TrainConfig, configs / "superpoint.yaml")
+    photos = LabelledPhotos(_required(images), out / "pseudo-labels", config.photos)
+    print(
+        f"superpoint train: {len(photos)} labelled photos, {len(photos.skipped)} skipped",
+        file=sys.stderr,
+    )
+    initial = _load_network(out / "magicpoint").state_dict()
+    train(config, make_source(config, photos), out / "superpoint", initial, device)
+
+
+def _export(configs: Path, out: Path, images: Path | None, device: str) -> None:
+    """Write the weights, BatchNorm folded, with their model card."""
+    from superpoint_ros.network.weights import save_weights
+    from superpoint_ros.training.provenance import make_card
+
+    path = out / "superpoint.safetensors"
+    card = save_weights(path, _load_network(out / "superpoint"), make_card(out), half=True)
+    print(f"superpoint train: {path}, sha256 {card.sha256}", file=sys.stderr)
+
+
+def _required(images: Path | None) -> Path:
+    if images is None:
+        raise ConfigError("this stage trains on photos: name their folder with --images DIR")
+    return images
+
+
+def _load_network(folder: Path) -> SuperPoint:
+    """Return the network of a stage's last checkpoint.
+
+    Raises:
+        ConfigError: The stage has not run.
+    """
+    from superpoint_ros.config import from_mapping
+    from superpoint_ros.network.superpoint import SuperPoint
+    from superpoint_ros.training.checkpoint import load_checkpoint
+    from superpoint_ros.training.trainer import CHECKPOINT_NAME, TrainConfig
+
+    checkpoint = load_checkpoint(folder / CHECKPOINT_NAME)
+    if checkpoint is None:
+        raise ConfigError(f"{folder}: no checkpoint; run `superpoint train {folder.name}` first")
+    network = SuperPoint(from_mapping(TrainConfig, checkpoint.config).network)
+    network.load_state_dict(checkpoint.network)
+    return network.eval()
+
+
+_RUNNERS: dict[str, Callable[[Path, Path, Path | None, str], None]] = {
+    "magicpoint": _magicpoint,
+    "pseudo-labels": _pseudo_labels,
+    "superpoint": _superpoint,
+    "export": _export,
+}

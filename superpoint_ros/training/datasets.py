@@ -100,6 +100,9 @@ class PhotoConfig(Config):
         )
     )
     min_score: float = option(0.0, "Least score of a label that is used", minimum=0.0)
+    full_score: float = option(
+        0.0, "Labels with a smaller score count in proportion; 0: all count whole", minimum=0.0
+    )
     max_labels: int = option(400, "Most labels per photo, best first", minimum=1)
     points: int = option(256, "Correspondences per pair for the descriptor loss", minimum=8)
     keypoint_share: float = option(
@@ -107,7 +110,9 @@ class PhotoConfig(Config):
     )
 
 
-def splat(points: Array, size_hw: tuple[int, int], is_subpixel: bool) -> Array:
+def splat(
+    points: Array, size_hw: tuple[int, int], is_subpixel: bool, weights: Array | None = None
+) -> Array:
     """Lay keypoints on the pixel grid.
 
     Args:
@@ -116,9 +121,10 @@ def splat(points: Array, size_hw: tuple[int, int], is_subpixel: bool) -> Array:
         is_subpixel: Share each keypoint among its four neighbours by bilinear weights, so that
             the mean of the target is the keypoint itself; else it goes to the nearest pixel, as
             in the paper.
+        weights: (N,) mass of each keypoint; None: 1.
 
     Returns:
-        (H, W) float32.
+        (H, W) float32, the sum of what lies on each pixel.
     """
     height, width = size_hw
     mass = np.zeros((height, width), np.float32)
@@ -130,9 +136,10 @@ def splat(points: Array, size_hw: tuple[int, int], is_subpixel: bool) -> Array:
         for dy in (0, 1):
             x, y = low[:, 0] + dx, low[:, 1] + dy
             weight = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
+            weight = weight if weights is None else weight * weights
             inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
             np.add.at(mass, (y[inside], x[inside]), weight[inside])
-    return np.minimum(mass, 1.0)
+    return mass
 
 
 def shape_batches(
@@ -186,6 +193,12 @@ def is_validation(name: str) -> bool:
     return zlib.crc32(name.encode()) % _VALIDATION_SHARE == 0
 
 
+def label_path(labels: Path, images: Path, photo: Path) -> Path:
+    """Return where the labels of a photo are kept: the photo's path below `images`, plus .npz."""
+    inside = photo.relative_to(images)
+    return labels / inside.with_name(inside.name + ".npz")
+
+
 def read_photo(path: Path) -> Array | None:
     """Return a photo as (H, W) uint8; None, and a warning that names it, if it is broken."""
     try:
@@ -201,6 +214,22 @@ def read_photo(path: Path) -> Array | None:
     return grey
 
 
+class LabelledPhoto(NamedTuple):
+    """A photo and its pseudo-labels.
+
+    Attributes:
+        name: File name.
+        image: (H, W) uint8.
+        points: (N, 2) pixels, best first.
+        weights: (N,) in (0, 1], how much each counts.
+    """
+
+    name: str
+    image: Array
+    points: Array
+    weights: Array
+
+
 class LabelledPhotos:
     """Photos with pseudo-labels, read once and kept as uint8.
 
@@ -210,28 +239,28 @@ class LabelledPhotos:
 
     def __init__(self, images: Path, labels: Path, config: PhotoConfig):
         self.skipped: list[str] = []
-        self._items: list[tuple[str, Array, Array]] = []
+        self._items: list[LabelledPhoto] = []
         for path in list_photos(images):
-            points = _read_labels(labels / f"{path.stem}.npz", config)
-            if points is None:
+            read = _read_labels(label_path(labels, images, path), config)
+            if read is None:
                 continue
             photo = read_photo(path)
             if photo is None:
                 self.skipped.append(path.name)
                 continue
-            self._items.append((path.name, photo, points))
+            self._items.append(LabelledPhoto(path.name, photo, *read))
         if not self._items:
             raise ConfigError(f"{labels}: holds no labels of the photos in {images}")
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, index: int) -> tuple[str, Array, Array]:
-        """Return (name, photo (H, W) uint8, labels (N, 2) pixels)."""
+    def __getitem__(self, index: int) -> LabelledPhoto:
         return self._items[index]
 
 
-def _read_labels(path: Path, config: PhotoConfig) -> Array | None:
+def _read_labels(path: Path, config: PhotoConfig) -> tuple[Array, Array] | None:
+    """Return points (N, 2) and weights (N,); None if there are no (readable) labels."""
     if not path.is_file():
         return None
     try:
@@ -241,8 +270,11 @@ def _read_labels(path: Path, config: PhotoConfig) -> Array | None:
         _LOG.warning("%s: skipped, damaged labels (%s)", path, error)
         return None
     keep = scores >= config.min_score
-    points: Array = keypoints[keep][: config.max_labels].astype(np.float64)
-    return points
+    points = keypoints[keep][: config.max_labels].astype(np.float64)
+    weights = np.ones(len(points))
+    if config.full_score > 0:
+        weights = np.minimum(scores[keep][: config.max_labels] / config.full_score, 1.0)
+    return points, weights
 
 
 def photo_batches(
@@ -267,10 +299,8 @@ def photo_batches(
             position = step * batch_size + item
             epoch, place = divmod(position, len(photos))
             order = np.random.default_rng([seed, epoch]).permutation(len(photos))
-            name, photo, labels = photos[int(order[place])]
-            pairs.append(
-                _make_pair(name, photo, labels, size_hw, config, augmentation, rng, is_subpixel)
-            )
+            photo = photos[int(order[place])]
+            pairs.append(_make_pair(photo, size_hw, config, augmentation, rng, is_subpixel))
         return Batch(
             names=tuple(pair.name for pair in pairs),
             a=_to_view([pair.a for pair in pairs]),
@@ -303,16 +333,15 @@ class _Pair(NamedTuple):
 
 
 def _make_pair(
-    name: str,
-    photo: Array,
-    labels: Array,
+    photo: LabelledPhoto,
     size_hw: tuple[int, int],
     config: PhotoConfig,
     augmentation: AugmentationConfig,
     rng: np.random.Generator,
     is_subpixel: bool,
 ) -> _Pair:
-    source_hw = (photo.shape[0], photo.shape[1])
+    labels = photo.points
+    source_hw = (photo.image.shape[0], photo.image.shape[1])
     H_a_p = sample_homography(rng, source_hw, size_hw, config.view_a)
     H_b_p = sample_homography(rng, source_hw, size_hw, config.view_b)
     if rng.random() < 0.5:  # either view may be the difficult one
@@ -330,9 +359,9 @@ def _make_pair(
     padded[1, : len(points)] = warp_points(H_b_p, points)
     index = np.arange(count)
     return _Pair(
-        name=name,
-        a=_make_view(photo, labels, H_a_p, size_hw, augmentation, rng, is_subpixel),
-        b=_make_view(photo, labels, H_b_p, size_hw, augmentation, rng, is_subpixel),
+        name=photo.name,
+        a=_make_view(photo, H_a_p, size_hw, augmentation, rng, is_subpixel),
+        b=_make_view(photo, H_b_p, size_hw, augmentation, rng, is_subpixel),
         H_b_a=(H_b_a / H_b_a[2, 2]).astype(np.float32),
         points_a=padded[0],
         points_b=padded[1],
@@ -348,23 +377,22 @@ def _seen_in_both(points: Array, H_a_p: Array, H_b_p: Array, size_hw: tuple[int,
 
 
 def _make_view(
-    photo: Array,
-    labels: Array,
+    photo: LabelledPhoto,
     H_v_p: Array,
     size_hw: tuple[int, int],
     augmentation: AugmentationConfig,
     rng: np.random.Generator,
     is_subpixel: bool,
 ) -> _ViewItem:
-    image = augment(warp_image(photo, H_v_p, size_hw), rng, augmentation)
-    points = warp_points(H_v_p, labels)
-    points = points[np.isfinite(points).all(1)]
-    points = points[is_inside(points, size_hw)]
-    seen = valid_mask(H_v_p, (photo.shape[0], photo.shape[1]), size_hw)
+    image = augment(warp_image(photo.image, H_v_p, size_hw), rng, augmentation)
+    points = warp_points(H_v_p, photo.points)
+    inside = is_inside(points, size_hw)
+    mass = splat(points[inside], size_hw, is_subpixel, photo.weights[inside])
+    seen = valid_mask(H_v_p, (photo.image.shape[0], photo.image.shape[1]), size_hw)
     # The edge of the photo is no place for labels: the adaptation eroded it too.
     seen = cv2.erode(seen.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=1)
     cells = seen.reshape(size_hw[0] // CELL_SIZE, CELL_SIZE, size_hw[1] // CELL_SIZE, CELL_SIZE)
-    return _ViewItem(image, splat(points, size_hw, is_subpixel), cells.min((1, 3)) > 0)
+    return _ViewItem(image, mass, cells.min((1, 3)) > 0)
 
 
 def _to_view(items: list[_ViewItem]) -> View:

@@ -25,7 +25,9 @@ class HomographyConfig(Config):
         0.15, "Corners move by up to this share of the image", minimum=0.0, maximum=0.3
     )
     scale: float = option(1.6, "Zoom between 1 / scale and scale, evenly in log", minimum=1.0)
-    rotation_deg: float = option(30.0, "Rotation up to this either way", minimum=0.0, maximum=180.0)
+    rotation_deg: float = option(
+        30.0, "Rotation up to this either way", minimum=0.0, maximum=180.0
+    )
     translation: float = option(
         0.15, "Shift up to this share of the image", minimum=0.0, maximum=1.0
     )

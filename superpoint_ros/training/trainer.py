@@ -19,7 +19,12 @@ from torch import Tensor
 
 from superpoint_ros.config import Config, ConfigError, option, to_mapping
 from superpoint_ros.network.cells import CELL_SIZE, cell_centres
-from superpoint_ros.network.superpoint import DenseOutput, NetworkConfig, SuperPoint
+from superpoint_ros.network.superpoint import (
+    HIDDEN_LAYERS,
+    DenseOutput,
+    NetworkConfig,
+    SuperPoint,
+)
 from superpoint_ros.training.augmentation import AugmentationConfig
 from superpoint_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from superpoint_ros.training.datasets import (
@@ -85,7 +90,10 @@ class TrainConfig(Config):
     learning_rate: float = option(1.0e-3, "Adam's peak learning rate", minimum=0.0)
     warmup_steps: int = option(100, "Steps of rising learning rate", minimum=0)
     decay_share: float = option(
-        0.4, "Share of the steps, at the end, in which the rate falls to 0", minimum=0.0, maximum=1.0
+        0.4,
+        "Share of the steps, at the end, in which the rate falls to 0",
+        minimum=0.0,
+        maximum=1.0,
     )
     weight_decay: float = option(1.0e-5, "Decoupled weight decay", minimum=0.0)
     gradient_clip: float = option(5.0, "Largest gradient norm", minimum=0.0)
@@ -96,6 +104,15 @@ class TrainConfig(Config):
     loader_threads: int = option(1, "Threads that make batches", minimum=1)
     log_every: int = option(25, "Steps between rows of the history", minimum=1)
     checkpoint_every_s: float = option(60.0, "Seconds between checkpoints", minimum=0.0)
+    frozen_layers: tuple[str, ...] = option(
+        (), "Layers (1a, 1b, ...) that stop learning after freeze_after steps"
+    )
+    freeze_after: int = option(
+        0,
+        "Steps after which they do: full-resolution layers take most of a CPU's time and change "
+        "least",
+        minimum=0,
+    )
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig(batch_norm=True))
     shapes: ShapeConfig = field(default_factory=ShapeConfig)
     photos: PhotoConfig = field(default_factory=PhotoConfig)
@@ -104,6 +121,9 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        unknown = sorted(set(self.frozen_layers) - set(HIDDEN_LAYERS))
+        if unknown:
+            raise ConfigError(f"frozen_layers: no such layers: {', '.join(unknown)}")
         if self.is_joint and self.source != "photos":
             raise ConfigError("is_joint: descriptors need source: photos")
 
@@ -264,6 +284,8 @@ def train(
         for batch in Prefetcher(source, config.loader_threads).batches(state.step, end):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(state.step, config)
+            if state.step >= config.freeze_after:
+                _freeze(network, config.frozen_layers)
             optimizer.zero_grad(set_to_none=True)
             batch = _to_device(batch, device)
             with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
@@ -310,6 +332,13 @@ def train(
     state.is_finished = state.step >= config.steps
     _save(path, state, network, optimizer)
     return state
+
+
+def _freeze(network: SuperPoint, layers: tuple[str, ...]) -> None:
+    """Stop the learning of layers, their BatchNorm statistics included."""
+    for name in layers:
+        getattr(network, "conv" + name).requires_grad_(False)
+        getattr(network, "bn" + name).requires_grad_(False).eval()
 
 
 def _save(

@@ -1,0 +1,194 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Homographic Adaptation: labels for photos from a detector that never saw one (paper, Sec. 5).
+
+The photo is warped many times, the detector looks at every view, and its heatmaps are warped back
+and averaged where the photo was visible. The identity is always the first view.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from superpoint_ros.config import Config, option
+from superpoint_ros.data import Array
+from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap, normalise_pixels
+from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
+from superpoint_ros.training.corner_votes import CornerConfig, find_peaks, vote
+from superpoint_ros.training.datasets import label_path, list_photos, read_photo
+from superpoint_ros.training.homographies import HomographyConfig, sample_homography
+from superpoint_ros.training.losses import warp_points_batch
+from superpoint_ros.training.trainer import Progress
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AdaptationConfig(Config):
+    """How photos are labelled."""
+
+    teacher: str = option(
+        "network",
+        "Who finds points in the views: the detector of the stage before, as in the paper, or a "
+        "plain corner detector (milliseconds instead of a forward pass)",
+        choices=("network", "corners"),
+    )
+    warps: int = option(100, "Views per photo, the identity included (paper: 100)", minimum=1)
+    batch_size: int = option(8, "Views per forward pass", minimum=1)
+    aggregation: str = option("mean", "How the views are joined", choices=("mean", "max"))
+    homography: HomographyConfig = field(
+        default_factory=lambda: HomographyConfig(
+            perspective=0.2, scale=1.5, rotation_deg=60.0, translation=0.1
+        )
+    )
+    erosion_px: int = option(
+        5, "Detections nearer than this to the photo's edge are ignored, pixels", minimum=0
+    )
+    threshold: float = option(0.005, "Least aggregated probability of a label", minimum=0.0)
+    nms_radius: int = option(3, "Labels are farther apart than this, pixels", minimum=1)
+    max_keypoints: int = option(500, "Most labels per photo, best first", minimum=1)
+    max_photos: int = option(0, "Label so many photos, picked at random; 0: all", minimum=0)
+    seed: int = option(0, "Seed of the views", minimum=0)
+    precision: str = option("bf16", "Arithmetic of the layers", choices=("bf16", "fp32"))
+    corners: CornerConfig = field(default_factory=CornerConfig)
+
+
+@torch.inference_mode()
+def adapt(
+    network: SuperPoint, image: Tensor, H_view_photo: Tensor, config: AdaptationConfig
+) -> Tensor:
+    """Aggregate the detector's heatmaps over views of one image.
+
+    Args:
+        network: In evaluation mode, on the image's device.
+        image: (H, W) float32 in [0, 1], H and W multiples of 8.
+        H_view_photo: (V, 3, 3) float32, pixels of the image to pixels of each view (of the image's
+            size).
+        config: Aggregation, erosion and batch size.
+
+    Returns:
+        (H, W) float32; 0 where no view saw the image.
+    """
+    height, width = image.shape
+    size_hw = (height, width)
+    device = image.device
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device, dtype=torch.float32),
+        torch.arange(width, device=device, dtype=torch.float32),
+        indexing="ij",
+    )
+    pixels = torch.stack([x, y], -1).reshape(1, -1, 2)
+    total = torch.zeros(size_hw, device=device)
+    count = torch.zeros(size_hw, device=device)
+    everywhere = torch.ones((1, 1, *size_hw), device=device)
+    for H_v_p in H_view_photo.split(config.batch_size):
+        views = len(H_v_p)
+        to_photo = warp_points_batch(torch.linalg.inv(H_v_p), pixels.expand(views, -1, -1))
+        source = torch.cat([image[None, None], everywhere], 1).expand(views, -1, -1, -1)
+        seen = functional.grid_sample(
+            source, _grid(to_photo, size_hw), padding_mode="zeros", align_corners=False
+        )
+        view = seen[:, :1].contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            logits = network(view).logits
+        is_seen = _erode(seen[:, 1:] > 0.999, config.erosion_px)
+        heat = torch.stack([logits_to_heatmap(logits) * is_seen, is_seen], 1)
+        to_view = warp_points_batch(H_v_p, pixels.expand(views, -1, -1))
+        back = functional.grid_sample(
+            heat, _grid(to_view, size_hw), padding_mode="zeros", align_corners=False
+        )
+        back[:, 1] = (back[:, 1] > 0.999).float()
+        if config.aggregation == "max":
+            total = torch.maximum(total, (back[:, 0] * back[:, 1]).amax(0))
+        else:
+            total += (back[:, 0] * back[:, 1]).sum(0)
+        count += back[:, 1].sum(0)
+    if config.aggregation == "max":
+        return total
+    return total / count.clamp(min=1.0)
+
+
+def _grid(points: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    return normalise_pixels(points, size_hw).reshape(len(points), *size_hw, 2)
+
+
+def _erode(mask: Tensor, radius: int) -> Tensor:
+    """Erode (V, 1, H, W) bool by a disc; the view's own edge counts as outside. (V, H, W)."""
+    steps = torch.arange(-radius, radius + 1, device=mask.device)
+    disc = (steps[:, None] ** 2 + steps[None] ** 2 <= radius**2).float()[None, None]
+    hidden = functional.pad((~mask).float(), (radius,) * 4, value=1.0)
+    eroded: Tensor = functional.conv2d(hidden, disc).squeeze(1) < 0.5
+    return eroded.float()
+
+
+def label_photos(
+    network: SuperPoint, images: Path, folder: Path, config: AdaptationConfig, device: str = "cpu"
+) -> int:
+    """Label the training photos of a folder; those that have labels already are skipped.
+
+    Args:
+        network: Any detector, with or without BatchNorm.
+        images: Folder of photos.
+        folder: Gets one .npz per photo: keypoints (N, 2) pixels, scores (N,).
+        config: How.
+        device: Of torch.
+
+    Returns:
+        How many photos have labels now.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    network = fold_batch_norm(network).to(device, memory_format=torch.channels_last)
+    paths = list_photos(images)
+    order = np.random.default_rng(config.seed).permutation(len(paths))
+    chosen = [paths[i] for i in order[: config.max_photos or len(paths)]]
+    missing = [path for path in chosen if not label_path(folder, images, path).is_file()]
+    progress = Progress(folder.name, len(chosen), len(chosen) - len(missing))
+    labelled = len(chosen) - len(missing)
+    for index, path in enumerate(missing):
+        photo = read_photo(path)
+        if photo is None:
+            continue
+        keypoints, scores = _label(network, photo, path.name, config, device)
+        _save_labels(label_path(folder, images, path), keypoints, scores)
+        labelled += 1
+        done = len(chosen) - len(missing) + index + 1
+        progress.show(done, {"labels": float(len(keypoints))})
+    return labelled
+
+
+def _label(
+    network: SuperPoint, photo: Array, name: str, config: AdaptationConfig, device: str
+) -> tuple[Array, Array]:
+    height = photo.shape[0] // CELL_SIZE * CELL_SIZE
+    width = photo.shape[1] // CELL_SIZE * CELL_SIZE
+    rng = np.random.default_rng([config.seed, *name.encode()])
+    if config.teacher == "corners":
+        heatmap = vote(
+            photo, rng, config.warps, config.homography, config.erosion_px, config.corners
+        )
+        return find_peaks(heatmap, config.threshold, config.nms_radius, config.max_keypoints)
+    views = [np.eye(3)]
+    views += [
+        sample_homography(rng, (height, width), (height, width), config.homography)
+        for _ in range(config.warps - 1)
+    ]
+    image = torch.from_numpy(photo[:height, :width]).float().to(device) / 255.0
+    H_view_photo = torch.from_numpy(np.stack(views)).float().to(device)
+    heatmap = adapt(network, image, H_view_photo, config).cpu().numpy()
+    return find_peaks(heatmap, config.threshold, config.nms_radius, config.max_keypoints)
+
+
+def _save_labels(path: Path, keypoints: Array, scores: Array) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as stream:
+        np.savez(stream, keypoints=keypoints.astype(np.float32), scores=scores.astype(np.float32))
+    temporary.replace(path)
