@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which depth (or right) image belongs to which image: the nearest stamp within a slop, used once.
 
-Pure Python, so that bags and live topics can share the rule.
+Pure Python. Live topics go through message_filters, which is as strict (a gap must be below the
+slop) and finds the same pairs, because features come after the depth images around them.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class NearestPairing(Generic[A, B]):
             return Pair(stamp_ns, item, None, None)
         best = min(range(len(self._second)), key=lambda i: abs(self._second[i][0] - stamp_ns))
         gap_ns = self._second[best][0] - stamp_ns
-        if abs(gap_ns) > self._slop_ns:
+        if gap_ns and abs(gap_ns) >= self._slop_ns:
             return Pair(stamp_ns, item, None, gap_ns)
         partner = self._second[best][1]
         del self._second[best]

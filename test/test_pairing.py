@@ -43,6 +43,12 @@ def test_waits_for_a_nearer_one_that_comes_later() -> None:
     assert pairing.add_second(125, 125) == [Pair(100, "image", 105, 5)]
 
 
+def test_the_gap_must_be_below_the_slop_as_in_message_filters() -> None:
+    assert pair_all([100], [119])[0].second == 119
+    assert pair_all([100], [120]) == [Pair(100, 100, None, 20)]
+    assert pair_all([100], [100], slop=0)[0].second == 100
+
+
 def test_of_two_equally_near_the_earlier_wins() -> None:
     assert pair_all([100], [90, 110]) == [Pair(100, 100, 90, -10)]
 
@@ -71,7 +77,7 @@ def test_every_image_once_in_order_partners_at_most_once(
     for pair in pairs:
         if pair.second is not None:
             assert pair.gap_ns == pair.second - pair.first
-            assert abs(pair.gap_ns) <= 20
+            assert abs(pair.gap_ns) < 20
         if pair.first in seconds:
             # an equal stamp is taken unless the image before had a claim on it
             assert pair.gap_ns is not None

@@ -3,7 +3,7 @@
 """Measure odometry on a recording, or features on image pairs.
 
 `superpoint evaluate KIND --help` tells all about one kind. Every kind is a file of its own,
-`cli/_evaluate_<kind>.py`, with a docstring, `add_arguments(parser)` and `run(args)`.
+`cli/evaluate_<kind>.py`, with a docstring, `add_arguments(parser)` and `run(args)`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ast
 import importlib
 from pathlib import Path
 
-_PREFIX = "_evaluate_"
+_PREFIX = "evaluate_"
 
 
 def find_kinds(folder: Path | None = None) -> dict[str, str]:

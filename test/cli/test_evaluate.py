@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from superpoint_ros.cli import _evaluate_bag, evaluate
+from superpoint_ros.cli import evaluate, evaluate_bag
 from superpoint_ros.cli.main import main
 from superpoint_ros.config import ConfigError
 
@@ -32,7 +32,7 @@ def test_kinds_are_found_without_importing() -> None:
 
 
 def test_settings_reach_the_config_that_knows_them() -> None:
-    extractor, odometry = _evaluate_bag.make_configs(
+    extractor, odometry = evaluate_bag.make_configs(
         [
             "keypoints.nms_radius=3",
             "max_lost_frames=7",
@@ -63,7 +63,7 @@ def test_settings_reach_the_config_that_knows_them() -> None:
 )
 def test_bad_settings_are_named(assignment: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        _evaluate_bag.make_configs([assignment], "mono")
+        evaluate_bag.make_configs([assignment], "mono")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_kitti_excerpt_runs_in_mono(
 ) -> None:
     weights = shared_data / "weights" / "first.safetensors"
     sequence = shared_data / "sequences" / "kitti_excerpt1_mono"
-    arguments = ["--weights", str(weights), "--max-frames", "12", "--max-keypoints", "400"]
-    arguments += ["--json", str(tmp_path / "a.json"), "--set", "longer_side_px=480"]
+    arguments = ["--weights", str(weights), "--max-frames", "12", "--max-keypoints", "600"]
+    arguments += ["--json", str(tmp_path / "a.json"), "--set", "longer_side_px=800"]
     assert main(["evaluate", "bag", str(sequence), *arguments]) == 0
     values = json.loads((tmp_path / "a.json").read_text())
     assert (values["alignment"], values["ground_truth"]) == ("sim3", "/ground_truth/pose")
