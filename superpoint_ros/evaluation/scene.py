@@ -42,7 +42,7 @@ class SceneConfig(Config):
     room_m: tuple[float, ...] = option(
         (8.0, 6.0, 3.0), "Length (x), width (y) and height (z) of the room, metres", minimum=2.5
     )
-    boxes: int = option(16, "Boxes that stand on the floor or hang from the ceiling", minimum=0)
+    boxes: int = option(26, "Boxes that stand on the floor or hang from the ceiling", minimum=0)
     moving_boxes: int = option(0, "Boxes among them that slide to and fro", minimum=0)
     texels_per_metre: float = option(
         256.0, "Resolution of the textures", minimum=16.0, maximum=1024.0

@@ -34,7 +34,7 @@ def make_texture(
     ground = rng.uniform(85.0, 175.0) + 26.0 * cloud_noise(size_hw, rng)
     canvas = np.clip(ground, 0, 255).astype(np.uint8)
     area_m2 = height * width / texels_per_metre**2
-    count = int(np.clip(min(22.0 * area_m2, height * width / 250.0), 8, 1600))
+    count = int(np.clip(min(22.0 * area_m2, height * width / 250.0), 16, 1600))
     smallest = max(_SMALLEST_MOTIF_PX, 0.05 * texels_per_metre)
     largest = max(smallest + 1.0, min(1.2 * texels_per_metre, 0.6 * min(size_hw)))
     # Counts fall as 1 / size: structure at every scale, from near and from afar.
