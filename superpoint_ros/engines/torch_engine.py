@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -55,8 +56,18 @@ class TorchEngine:
         # Uploaded as bytes: a quarter of the copy.
         images = images.to(self._device, non_blocking=True).unsqueeze(1)
         scaled = images.to(torch.float32).div_(255.0).to(self._dtype)
-        output = self._network(scaled.contiguous(memory_format=self._layout))
+        with self._exact_convolutions():
+            output = self._network(scaled.contiguous(memory_format=self._layout))
         return DenseOutput(*output)
+
+    def _exact_convolutions(self) -> AbstractContextManager[None]:
+        """On CUDA: float32 means float32 (not TF32), and the same image gives the same bits."""
+        if self._device.type != "cuda":
+            return nullcontext()
+        flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        return flags
 
 
 def resolve_device(name: str) -> torch.device:

@@ -104,5 +104,6 @@ def normalise_pixels(pixels: Tensor, size_hw: tuple[int, int]) -> Tensor:
         size_hw: (height, width) of the image that the sampled map covers (padding included).
     """
     height, width = size_hw
-    size = torch.tensor([width, height], dtype=torch.float32, device=pixels.device)
-    return (pixels.float() + 0.5) / size * 2.0 - 1.0
+    # Python numbers, not a tensor: nothing to copy to the device.
+    x, y = pixels.float().unbind(-1)
+    return torch.stack([(x + 0.5) / width * 2.0 - 1.0, (y + 0.5) / height * 2.0 - 1.0], dim=-1)

@@ -1,0 +1,124 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""`superpoint extract`, `match` and `benchmark`, run as a user would, in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from superpoint_ros.cli.main import main
+from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.network.weights import ModelCard, save_weights
+
+SHIFT = np.array([16, 8])  # whole cells: the untrained network then repeats itself exactly
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with weights and two images, b being a moved."""
+    folder = tmp_path_factory.mktemp("cli")
+    torch.manual_seed(0)
+    network = NetworkConfig(encoder_channels=(8, 8, 16, 16), head_channels=32, descriptor_dim=24)
+    save_weights(folder / "w.safetensors", SuperPoint(network), ModelCard(name="tiny"))
+    rng = np.random.default_rng(0)
+    scene = cv2.resize(rng.integers(0, 256, (20, 30), dtype=np.uint8), (240, 160))
+    cv2.imwrite(str(folder / "a.png"), scene[:120, :200])
+    cv2.imwrite(str(folder / "b.png"), scene[SHIFT[1] :, SHIFT[0] :][:120, :200])
+    return folder
+
+
+def features(folder: Path) -> list[str]:
+    weights = str(folder / "w.safetensors")
+    return ["--weights", weights, "--device", "cpu", "--precision", "fp32", "--threads", "1"]
+
+
+def test_extract_writes_what_it_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, summary = folder / "a.npz", folder / "a.json"
+    argv = ["extract", str(folder / "a.png"), "--out", str(out), "--json", str(summary)]
+    assert main([*argv, "--max-keypoints", "30", *features(folder)]) == 0
+    assert "a.png: 30 keypoints, 200x120" in capsys.readouterr().out
+    with np.load(out) as arrays:
+        assert arrays["keypoints"].shape == (30, 2)
+        assert arrays["descriptors"].shape == (30, 24)
+        assert arrays["image_size_hw"].tolist() == [120, 200]
+    written = json.loads(summary.read_text())
+    assert written["images"][0]["keypoints"] == 30
+    assert len(written["weights_sha256"]) == 64
+    assert written["config"]["keypoints"]["max_keypoints"] == 30
+
+
+def test_extract_many_and_pictures(folder: Path, tmp_path: Path) -> None:
+    images = [str(folder / "a.png"), str(folder / "b.png")]
+    assert main(["extract", *images, "--out", str(tmp_path / "f"), *features(folder)]) == 0
+    assert sorted(p.name for p in (tmp_path / "f").iterdir()) == ["a.npz", "b.npz"]
+    picture = tmp_path / "a.jpg"
+    assert main(["extract", images[0], "--out", str(picture), *features(folder)]) == 0
+    assert cv2.imread(str(picture)).shape == (120, 200, 3)
+    assert main(["extract", *images, "--out", str(picture), *features(folder)]) == 2
+
+
+def test_match_finds_the_shift(folder: Path, tmp_path: Path) -> None:
+    out, summary = tmp_path / "m.png", tmp_path / "m.json"
+    argv = ["match", str(folder / "a.png"), str(folder / "b.png"), "--out", str(out)]
+    assert main([*argv, "--json", str(summary), *features(folder)]) == 0
+    assert cv2.imread(str(out)).shape == (120, 400, 3)
+    result = json.loads(summary.read_text())
+    centre = np.array([100.0, 60.0, 1.0])
+    mapped = np.array(result["H_b_a"]) @ centre
+    np.testing.assert_allclose(mapped[:2] / mapped[2], centre[:2] - SHIFT, atol=0.5)
+    assert result["inliers"] <= result["matches"] == len(result["pixels_a"])
+
+
+def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "b.json"
+    argv = ["benchmark", "--size", "48x80", "--size", "40x56", "--batch", "1", "2"]
+    argv += ["--frames", "3", "--warmup", "1", "--precision", "fp32", "--keypoints", "20"]
+    argv += ["--weights", str(folder / "w.safetensors"), "--device", "cpu", "--json", str(path)]
+    assert main(argv) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert [(r["engine"], r["size"], r["batch"]) for r in rows[:3]] == [
+        ("eager", "48x80", 1),
+        ("torch-fp32", "48x80", 1),
+        ("eager", "48x80", 2),
+    ]
+    assert len(rows) == 8
+    keys = "engine size batch keypoints p50_ms p95_ms p99_ms ratio_to_eager device"
+    for row in rows:
+        assert set(row) == set(keys.split())
+        assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        if row["engine"] == "eager":
+            assert row["ratio_to_eager"] == 1.0
+    assert "ratio_to_eager" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["extract", "nowhere.png"], "nowhere.png: no such image file"),
+        (["extract", "{a}", "--weights", "nowhere.pt"], "nowhere.pt does not exist"),
+        (["extract", "{a}", "--weights", "{a}"], "not a readable safetensors file"),
+        (["extract", "{a}", "--max-keypoints", "-1"], "keypoints.max_keypoints: -1 is below"),
+        (["extract", "{a}", "--precision", "fp8"], "engine.precision: 'fp8'"),
+        (["match", "{a}", "{a}", "--ratio", "2"], "max_ratio: 2.0 is above"),
+        (["match", "{a}", "{w}"], "w.safetensors: not an image"),
+        (["benchmark", "--size", "480"], "--size 480: expected HEIGHTxWIDTH"),
+        (["benchmark", "--frames", "0"], "at least 1"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    folder: Path, argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"{a}": str(folder / "a.png"), "{w}": str(folder / "w.safetensors")}
+    argv = [names.get(word, word) for word in argv]
+    if "--weights" not in argv:
+        argv += ["--weights", str(folder / "w.safetensors")]
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
