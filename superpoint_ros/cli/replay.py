@@ -277,8 +277,8 @@ def _play(
     bad = {name: code for name, code in codes.items() if code}
     for name, code in bad.items():
         print(
-            f"superpoint replay: {name} ended with exit code {code} when asked to stop; "
-            f"{_last_words(log_path)}",
+            f"superpoint replay: {name} ended with exit code {code} when asked to stop: "
+            f"{_last_words(log_path, name)}",
             file=sys.stderr,
         )
     return EXIT_FAILED if bad else EXIT_OK
@@ -299,15 +299,18 @@ def _wait(nodes: GraphProcesses, player: GraphProcesses, log_path: Path) -> int:
             name, code = node
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "ended"
             code_text = "" if code < 0 else f" with exit code {code}"
-            raise ReplayFailed(f"{name} {how}{code_text}: {_last_words(log_path)}")
+            raise ReplayFailed(f"{name} {how}{code_text}: {_last_words(log_path, name)}")
         time.sleep(_POLL_S)
 
 
-def _last_words(log_path: Path) -> str:
-    """Return the last line that the nodes printed, and where the rest is."""
+def _last_words(log_path: Path, name: str = "") -> str:
+    """Return the last line that a node printed (its own, if it can be told), and where to look."""
     text = log_path.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{lines[-1] if lines else 'it said nothing'} (all of it: {log_path})"
+    # A node that gives up says so in a line that begins with its name, see ros/runner.py.
+    own = [line.removeprefix(f"{name}: ") for line in lines if line.startswith(f"{name}: ")]
+    words = (own or lines or ["it said nothing"])[-1]
+    return f"{words} (all of it: {log_path})"
 
 
 def own_domain() -> dict[str, str]:
