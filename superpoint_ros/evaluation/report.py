@@ -55,13 +55,13 @@ def print_summary(summary: Summary, console: Console, title: str = "") -> None:
 def write_report(
     folder: Path, summary: Summary, trajectory: Trajectory, picture: Array | None = None
 ) -> list[Path]:
-    """Write summary.json, trajectory.txt (TUM), trajectory.png and frame.png.
+    """Write summary.json, trajectory.tum, trajectory.png and annotated.png.
 
     Args:
         folder: Made if absent.
         summary: The numbers.
         trajectory: All poses, every map.
-        picture: (H, W, 3) uint8 BGR; None: no frame.png.
+        picture: (H, W, 3) uint8 BGR; None: no annotated.png.
 
     Returns:
         The paths written.
@@ -69,13 +69,13 @@ def write_report(
     Raises:
         OSError: The folder cannot be written to.
     """
-    written = [folder / name for name in ("summary.json", "trajectory.txt", "trajectory.png")]
+    written = [folder / name for name in ("summary.json", "trajectory.tum", "trajectory.png")]
     write_json(written[0], summary.values)
     write_tum(written[1], trajectory)
     plot_trajectory(written[2], summary)
     if picture is not None:
-        write_picture(folder / "frame.png", picture)
-        written.append(folder / "frame.png")
+        write_picture(folder / "annotated.png", picture)
+        written.append(folder / "annotated.png")
     return written
 
 

@@ -120,10 +120,10 @@ def test_report_files(tmp_path: Path, truth: Trajectory | None) -> None:
     picture = np.zeros((24, 40, 3), np.uint8)
     paths = write_report(tmp_path / "out", summary, circle(), picture)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "frame.png",
+        "annotated.png",
         "summary.json",
         "trajectory.png",
-        "trajectory.txt",
+        "trajectory.tum",
     ]
     assert len(paths) == 4
     assert json.loads(paths[0].read_text())["frames"] == 40

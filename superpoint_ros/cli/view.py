@@ -1,0 +1,170 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Look into a recording: topics, sensor, pairing, and pictures of its features.
+
+Prints what the recording holds and what it is taken for, before any odometry runs. With --out,
+some frames are written as PNG with their keypoints, beside their depth or right image.
+
+    superpoint view recording.mcap
+    superpoint view recording.mcap --out pictures --frames 4
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from superpoint_ros.cli._extractor import add_extractor_arguments, make_extractor
+from superpoint_ros.config import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from superpoint_ros.data import Array
+    from superpoint_ros.evaluation.bag import BagReader, Frame
+    from superpoint_ros.evaluation.sensors import SensorTopics
+
+_TOPIC_OPTIONS = {
+    "image": "image; of stereo the left",
+    "camera_info": "calibration, or a YAML file of it",
+    "depth": "registered depth image",
+    "right": "right image",
+    "right_camera_info": "calibration of the right image, or a YAML file of it",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("bag", metavar="BAG", help="bag directory or file, or image folder")
+    parser.add_argument("--out", metavar="DIR", default="", help="write pictures there")
+    parser.add_argument(
+        "--frames", type=int, default=3, metavar="N", help="number of pictures (default 3)"
+    )
+    parser.add_argument("--sensor", choices=("mono", "stereo", "rgbd"), default="")
+    for name, text in _TOPIC_OPTIONS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="TOPIC", default="", help=text)
+    parser.add_argument(
+        "--depth-units-per-metre", type=float, default=0.0, metavar="X", help="default 1000"
+    )
+    add_extractor_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Describe the recording; draw if asked to."""
+    from rich.console import Console
+
+    from superpoint_ros.evaluation.bag import BagReader
+    from superpoint_ros.evaluation.sensors import SensorTopics
+
+    if args.frames < 1:
+        raise ConfigError("--frames: must be at least 1")
+    console = Console(soft_wrap=True)
+    names = {name: getattr(args, name) for name in _TOPIC_OPTIONS}
+    with BagReader(args.bag, SensorTopics(sensor=args.sensor, **names)) as reader:
+        _print_topics(reader, console)
+        _print_sensor(reader.sensor, console)
+        _print_frames(reader, console)
+        if args.out:
+            units = args.depth_units_per_metre or reader.depth_units_per_metre
+            for path in _draw(reader, args, units):
+                console.print(f"wrote {path}", markup=False, highlight=False)
+    return 0
+
+
+def _print_topics(reader: BagReader, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table("topic", "type", "messages", title=str(reader.path))
+    for topic in reader.topics:
+        table.add_row(topic.name, topic.msgtype, str(topic.count))
+    console.print(table)
+
+
+def _print_sensor(sensor: SensorTopics, console: Console) -> None:
+    import dataclasses
+
+    for name, value in dataclasses.asdict(sensor).items():
+        if value:
+            console.print(f"{name}: {value}", markup=False, highlight=False)
+
+
+def _print_frames(reader: BagReader, console: Console) -> None:
+    stamps, gaps, errors = [], [], []
+    for frame in reader.frames():
+        stamps.append(frame.stamp_ns)
+        if frame.gap_ns is not None:
+            gaps.append(abs(frame.gap_ns))
+        if frame.error:
+            errors.append(frame.error)
+    duration = (stamps[-1] - stamps[0]) * 1e-9 if stamps else 0.0
+    rate = (len(stamps) - 1) / duration if duration > 0 else 0.0
+    line = f"frames: {len(stamps)} in {duration:.2f} s, {rate:.1f} Hz"
+    if gaps:
+        line += f"; stamp gap of pairs at most {max(gaps) * 1e-6:.2f} ms"
+    console.print(line, highlight=False)
+    if errors:
+        console.print(
+            f"note: {len(errors)} frames cannot be used, the first: {errors[0]}",
+            markup=False,
+            highlight=False,
+        )
+
+
+def _draw(reader: BagReader, args: argparse.Namespace, units_per_metre: float) -> list[Path]:
+    from superpoint_ros.decode import DecodeError
+    from superpoint_ros.evaluation.report import write_picture
+
+    extractor = make_extractor(args)
+    step = max(reader.num_images // args.frames, 1)
+    written = []
+    for frame in reader.frames(every=step, max_frames=args.frames):
+        if frame.error:
+            continue
+        try:
+            picture = _draw_frame(frame, extractor, units_per_metre)
+        except DecodeError:  # counted and named by an evaluation; here the next one will do
+            continue
+        path = Path(args.out) / f"frame_{frame.index:06d}.png"
+        write_picture(path, picture)
+        written.append(path)
+    return written
+
+
+def _draw_frame(frame: Frame, extractor: Any, units_per_metre: float) -> Array:
+    """Return the picture with its keypoints, and beside it depth (near is warm) or right image."""
+    import numpy as np
+
+    from superpoint_ros.decode import decode_depth, decode_grey
+    from superpoint_ros.drawing import draw_keypoints, draw_text
+
+    grey = decode_grey(frame.image)
+    features = extractor(grey)
+    picture = draw_keypoints(grey, features.keypoints, features.scores)
+    draw_text(picture, f"frame {frame.index}  {len(features)} keypoints")
+    if frame.second is None:
+        return picture
+    if frame.second_camera_info is None:
+        second = _colour_depth(decode_depth(frame.second, units_per_metre))
+    else:
+        second = draw_keypoints(decode_grey(frame.second), np.zeros((0, 2)))
+    canvas = np.zeros((max(len(picture), len(second)), picture.shape[1] + second.shape[1], 3))
+    canvas[: len(picture), : picture.shape[1]] = picture
+    canvas[: len(second), picture.shape[1] :] = second
+    return canvas.astype(np.uint8)
+
+
+def _colour_depth(depth: Array) -> Array:
+    """Return (H, W, 3) uint8 BGR of depth in metres; unknown is black."""
+    import cv2
+    import numpy as np
+
+    is_known = np.isfinite(depth)
+    if not is_known.any():
+        return np.zeros((*depth.shape, 3), np.uint8)
+    near, far = np.percentile(depth[is_known], (2, 98))
+    share = np.clip((depth - near) / max(far - near, 1e-6), 0.0, 1.0)
+    levels = np.where(is_known, 255.0 * (1.0 - share), 0.0).astype(np.uint8)
+    coloured = np.asarray(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO))
+    coloured[~is_known] = 0
+    return coloured
