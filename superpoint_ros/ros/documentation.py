@@ -161,8 +161,8 @@ def _head() -> Iterator[str]:
     yield "Written by `make docs` from the code; do not edit."
     yield ""
     yield f"Relative names live in the namespace of the nodes, `/{NAMESPACE}` unless you say"
-    yield "otherwise. Both nodes have a life cycle (`configure`, `activate`, ...) and go through it"
-    yield "by themselves with `autostart`. `vo_node` is both nodes in one process."
+    yield "otherwise. Both nodes have a life cycle (`configure`, `activate`, ...) and go through"
+    yield "it by themselves with `autostart`. `vo_node` is both nodes in one process."
     yield ""
 
 
