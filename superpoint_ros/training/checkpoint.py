@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Any
 import torch
 
 from superpoint_ros.config import ConfigError
+
+# What torch.load raises for files that are cut off, overwritten or something else.
+_DAMAGE = (RuntimeError, EOFError, TypeError, ValueError, struct.error, pickle.UnpicklingError)
 
 
 @dataclass
@@ -76,5 +80,5 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     try:
         fields = torch.load(path, map_location="cpu", weights_only=True)
         return Checkpoint(**fields)
-    except (RuntimeError, EOFError, TypeError, pickle.UnpicklingError, ValueError) as error:
+    except _DAMAGE as error:
         raise ConfigError(f"{path}: not a readable checkpoint ({error}); remove it") from None

@@ -1,0 +1,113 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from superpoint_ros.network.superpoint import DenseOutput, NetworkConfig, SuperPoint
+from superpoint_ros.training.adaptation import AdaptationConfig, adapt, label_photos
+from superpoint_ros.training.corner_votes import CornerConfig, find_peaks, vote
+from superpoint_ros.training.homographies import HomographyConfig, sample_homography
+
+
+class BrightnessDetector(nn.Module):
+    """Calls bright pixels keypoints, sharply."""
+
+    def forward(self, images: torch.Tensor) -> DenseOutput:
+        cells = nn.functional.pixel_unshuffle(images, 8)
+        dustbin = torch.full_like(cells[:, :1], 0.5)
+        logits = 30.0 * torch.cat([cells, dustbin], 1)
+        return DenseOutput(logits, torch.zeros(len(images), 8, *logits.shape[2:]))
+
+
+def blobs(points: np.ndarray, size_hw: tuple[int, int], sigma: float = 1.5) -> np.ndarray:
+    y, x = np.mgrid[: size_hw[0], : size_hw[1]]
+    image = np.zeros(size_hw)
+    for px, py in points:
+        image += np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * sigma**2))
+    return image
+
+
+POINTS = np.array([[30.3, 20.6], [80.0, 33.4], [55.7, 51.2]])
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "max"])
+@pytest.mark.parametrize("warps", [1, 20])
+def test_views_are_mapped_back_to_where_they_came_from(aggregation: str, warps: int) -> None:
+    config = AdaptationConfig(aggregation=aggregation, precision="fp32", batch_size=6)
+    image = torch.from_numpy(blobs(POINTS, (72, 112))).float()
+    rng = np.random.default_rng(0)
+    ranges = HomographyConfig(perspective=0.15, scale=1.2, rotation_deg=30, translation=0.1)
+    views = [np.eye(3)] + [
+        sample_homography(rng, (72, 112), (72, 112), ranges) for _ in range(warps - 1)
+    ]
+    H = torch.from_numpy(np.stack(views)).float()
+    heatmap = adapt(BrightnessDetector(), image, H, config)
+    assert heatmap.shape == (72, 112)
+    found, _ = find_peaks(heatmap.numpy(), 0.05, 4, 3)
+    order = np.argsort(found[:, 0])
+    np.testing.assert_allclose(found[order], POINTS[[0, 2, 1]], atol=0.8)
+
+
+def test_the_frame_around_the_photo_makes_no_labels() -> None:
+    config = AdaptationConfig(erosion_px=5, precision="fp32")
+    image = torch.ones(72, 112)
+    H = torch.eye(3)[None]
+    heatmap = adapt(BrightnessDetector(), image, H, config)
+    assert float(heatmap[:5].max()) == 0.0
+    assert float(heatmap[:, -5:].max()) == 0.0
+    assert float(heatmap[20:50, 20:90].min()) > 0.0
+
+
+def test_peaks_are_found_between_pixels() -> None:
+    peaks, values = find_peaks(blobs(POINTS, (72, 112)).astype(np.float32), 0.1, 3, 10)
+    assert len(peaks) == 3
+    order = np.argsort(peaks[:, 0])
+    np.testing.assert_allclose(peaks[order], POINTS[[0, 2, 1]], atol=0.02)
+    assert values.max() <= 1.0
+
+
+def test_votes_of_many_noisy_views_meet_at_the_corner() -> None:
+    image = np.full((360, 480), 60, np.uint8)
+    cv2.fillPoly(image, [np.array([[200, 121], [361, 141], [301, 241], [180, 201]])], 200)
+    image = cv2.resize(image, (120, 90), interpolation=cv2.INTER_AREA)
+    corners = (np.array([[200, 121], [361, 141], [301, 241], [180, 201]]) + 0.5) / 4 - 0.5
+    votes = vote(
+        image,
+        np.random.default_rng(0),
+        24,
+        HomographyConfig(perspective=0.15, scale=1.2, rotation_deg=40, translation=0.05),
+        5,
+        CornerConfig(pixels_per_corner=1000.0),
+    )
+    peaks, _ = find_peaks(votes, 0.02, 3, 4)
+    distance = np.linalg.norm(peaks[:, None] - corners[None], axis=2)
+    # Shi-Tomasi sits a little inside a corner, the more so the sharper it is.
+    assert (distance.min(0) < 2.5).all()
+
+
+def test_labels_are_written_once_and_broken_photos_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = tmp_path / "images" / "deep"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(images / name), rng.integers(0, 255, (50, 70), np.uint8))
+    (images / "c.png").write_bytes(b"junk")
+    config = AdaptationConfig(warps=3, threshold=0.0, precision="fp32")
+    network = SuperPoint(
+        NetworkConfig(encoder_channels=(4, 4, 8, 8), head_channels=8, descriptor_dim=8)
+    )
+    folder = tmp_path / "labels"
+    assert label_photos(network, tmp_path / "images", folder, config) == 2
+    assert "c.png" in caplog.text
+    files = sorted(folder.rglob("*"))
+    assert [path.name for path in files if path.is_file()] == ["a.png.npz", "b.png.npz"]
+    before = [path.stat().st_mtime_ns for path in files]
+    assert label_photos(network, tmp_path / "images", folder, config) == 2
+    assert [path.stat().st_mtime_ns for path in files] == before

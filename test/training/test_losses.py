@@ -1,0 +1,126 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from superpoint_ros.network.cells import cell_centres
+from superpoint_ros.training.losses import (
+    contrastive_loss,
+    detector_loss,
+    detector_targets,
+    hinge_loss,
+    localization_loss,
+    refine_points,
+    sample_descriptors,
+    warp_points_batch,
+)
+
+
+def literal_hinge(dense_a, dense_b, centres_b_of_a, centres_b, valid, lambda_d, m_p, m_n):
+    """The paper's Eq. 4 to 6, one pair of cells at a time, float64."""
+    total, count, parts = 0.0, 0, {True: [], False: []}
+    batch, _, rows, columns = dense_a.shape
+    for n in range(batch):
+        for i in range(rows):
+            for j in range(columns):
+                for k in range(rows):
+                    for m in range(columns):
+                        if not valid[n, k, m]:
+                            continue
+                        distance = math.dist(
+                            centres_b_of_a[n, i, j].tolist(), centres_b[k, m].tolist()
+                        )
+                        dot = float(dense_a[n, :, i, j] @ dense_b[n, :, k, m])
+                        is_pair = distance <= 8.0
+                        positive, negative = max(0.0, m_p - dot), max(0.0, dot - m_n)
+                        total += lambda_d * positive if is_pair else negative
+                        parts[is_pair].append(positive if is_pair else negative)
+                        count += 1
+    normalised = sum(sum(part) / max(len(part), 1) for part in parts.values())
+    return total / count, normalised
+
+
+@pytest.mark.parametrize("is_normalised", [False, True])
+def test_hinge_equals_the_literal_sum_over_all_pairs(is_normalised: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    shape = (2, 5, 3, 4)  # 24 x 32 pixels
+    dense_a = functional.normalize(torch.randn(shape, generator=generator), dim=1).double()
+    dense_b = functional.normalize(torch.randn(shape, generator=generator), dim=1).double()
+    centres = cell_centres((24, 32))
+    H = torch.tensor([[[1.1, 0.1, -3.0], [-0.1, 0.9, 4.0], [0.001, 0.0, 1.0]]]).expand(2, -1, -1)
+    mapped = warp_points_batch(H, centres.reshape(1, -1, 2).expand(2, -1, -1))
+    mapped = mapped.reshape(2, 3, 4, 2)
+    valid = torch.rand((2, 3, 4), generator=generator) > 0.3
+    expected = literal_hinge(dense_a, dense_b, mapped, centres, valid, 250.0, 1.0, 0.2)
+    actual = hinge_loss(
+        dense_a, dense_b, mapped, centres, valid, 250.0, 1.0, 0.2, is_normalised=is_normalised
+    )
+    assert float(actual) == pytest.approx(expected[int(is_normalised)], rel=1e-5)
+
+
+def test_detector_loss_is_log_65_without_knowledge_and_counts_valid_cells_only() -> None:
+    mass = torch.zeros(1, 16, 24)
+    mass[0, 9, 18] = 1.0
+    targets = detector_targets(mass)
+    assert targets.shape == (1, 65, 2, 3)
+    assert int(targets[0, :, 1, 2].argmax()) == 8 * 1 + 2
+    assert bool((targets[0, 64] == torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])).all())
+    valid = torch.ones(1, 2, 3, dtype=torch.bool)
+    logits = torch.zeros(1, 65, 2, 3)
+    assert float(detector_loss(logits, targets, valid)) == pytest.approx(math.log(65))
+    logits[0, 64, 0] = 50.0  # right for the first row of cells
+    valid[0, 1] = False
+    assert float(detector_loss(logits, targets, valid)) == pytest.approx(0.0, abs=1e-4)
+    assert float(detector_loss(logits, targets, torch.zeros_like(valid))) == 0.0
+
+
+def test_targets_of_a_crowded_cell_still_sum_to_one() -> None:
+    mass = torch.zeros(1, 8, 16)
+    mass[0, 1, 1] = mass[0, 5, 6] = 1.0
+    targets = detector_targets(mass)
+    torch.testing.assert_close(targets.sum(1), torch.ones(1, 1, 2))
+    assert float(targets[0, 8 * 5 + 6, 0, 0]) == pytest.approx(0.5)
+
+
+def test_sampling_a_ramp_returns_the_pixel() -> None:
+    height, width = 24, 40
+    centres = cell_centres((height, width))
+    x, y = 0.01 * centres[..., 0], 0.01 * centres[..., 1]
+    dense = torch.stack([x, y, torch.ones_like(x)])[None]
+    points = torch.tensor([[[10.25, 7.5], [30.0, 19.5]]])
+    sampled = sample_descriptors(dense, points, (height, width))
+    recovered = 100.0 * sampled[..., :2] / sampled[..., 2:]
+    torch.testing.assert_close(recovered, points, atol=1e-3, rtol=0)
+
+
+def test_contrastive_loss_of_orthogonal_descriptors_is_known() -> None:
+    count, temperature = 4, 0.5
+    descriptors = torch.eye(count)[None]
+    points = torch.arange(count)[None, :, None] * torch.tensor([100.0, 0.0])
+    valid = torch.ones(1, count, dtype=torch.bool)
+    expected = math.log(1 + (count - 1) * math.exp(-1 / temperature))
+    loss = contrastive_loss(descriptors, descriptors, points, valid, temperature, 8.0)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    # All within the safe radius: no negatives are left.
+    near = contrastive_loss(descriptors, descriptors, points * 0.001, valid, temperature, 8.0)
+    assert float(near) == pytest.approx(0.0, abs=1e-6)
+    # Padding changes nothing.
+    valid[0, 3] = False
+    fewer = math.log(1 + (count - 2) * math.exp(-1 / temperature))
+    padded = contrastive_loss(descriptors, descriptors, points, valid, temperature, 8.0)
+    assert float(padded) == pytest.approx(fewer, rel=1e-5)
+
+
+def test_refinement_finds_a_sub_pixel_target_and_its_distance_to_the_other_view() -> None:
+    mass = torch.zeros(1, 16, 32)
+    mass[0, 9, 20], mass[0, 9, 21] = 0.7, 0.3
+    logits = (detector_targets(mass) + 1e-9).log()
+    refined, _ = refine_points(logits, torch.tensor([[[20.0, 9.0]]]))
+    torch.testing.assert_close(refined, torch.tensor([[[20.3, 9.0]]]), atol=1e-3, rtol=0)
+    H = torch.tensor([[[1.0, 0, 2.0], [0, 1.0, 1.0], [0, 0, 1.0]]])
+    other = torch.tensor([[[22.3, 11.0]]])
+    loss = localization_loss(refined, other, H, torch.ones(1, 1, dtype=torch.bool))
+    assert float(loss) == pytest.approx(1.0, abs=2e-3)

@@ -1,0 +1,178 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from superpoint_ros.config import ConfigError
+from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig, label_path
+from superpoint_ros.training.shapes import ShapeConfig
+from superpoint_ros.training.trainer import (
+    LossConfig,
+    TrainConfig,
+    compute_losses,
+    learning_rate_at,
+    make_source,
+    train,
+)
+
+TINY = NetworkConfig(
+    encoder_channels=(4, 4, 8, 8), head_channels=16, descriptor_dim=16, batch_norm=True
+)
+CONFIG = TrainConfig(
+    steps=12,
+    batch_size=2,
+    warmup_steps=2,
+    log_every=3,
+    checkpoint_every_s=0.0,
+    precision="fp32",
+    network=TINY,
+    shapes=ShapeConfig(height=48, width=80),
+    photos=PhotoConfig(height=48, width=80, points=32),
+)
+
+
+def make_photos(folder: Path) -> LabelledPhotos:
+    rng = np.random.default_rng(0)
+    images, labels = folder / "images", folder / "labels"
+    images.mkdir(parents=True, exist_ok=True)
+    labels.mkdir(exist_ok=True)
+    for index in range(4):
+        photo = rng.integers(0, 255, (10, 16), np.uint8)
+        path = images / f"p{index}.png"
+        cv2.imwrite(str(path), cv2.resize(photo, (128, 80), interpolation=cv2.INTER_CUBIC))
+        np.savez(
+            label_path(labels, images, path),
+            keypoints=rng.uniform(5, 75, (40, 2)).astype(np.float32),
+            scores=np.linspace(1, 0.1, 40, dtype=np.float32),
+        )
+    (images / "broken.jpg").write_bytes(b"not a photo")
+    np.savez(label_path(labels, images, images / "broken.jpg"), keypoints=[], scores=[])
+    return LabelledPhotos(images, labels, CONFIG.photos)
+
+
+def test_a_killed_run_resumes_to_the_same_weights_and_curve(tmp_path: Path) -> None:
+    source = make_source(CONFIG, None)
+    whole = train(CONFIG, source, tmp_path / "whole")
+    train(CONFIG, source, tmp_path / "parts", stop_after=6)
+    parts = train(CONFIG, source, tmp_path / "parts")
+    assert parts.history == whole.history
+    assert [row["step"] for row in whole.history] == [3, 6, 9, 12]
+    for key, value in whole.network.items():
+        assert torch.equal(parts.network[key], value), key
+    assert parts.is_finished
+
+
+def test_resuming_with_another_config_is_refused(tmp_path: Path) -> None:
+    train(CONFIG, make_source(CONFIG, None), tmp_path, stop_after=3)
+    other = dataclasses.replace(CONFIG, learning_rate=0.5)
+    with pytest.raises(ConfigError, match="learning_rate"):
+        train(other, make_source(other, None), tmp_path)
+
+
+@pytest.mark.parametrize("descriptor", ["contrastive", "hinge", "hinge_normalised"])
+def test_ten_steps_on_one_batch_lower_every_loss(tmp_path: Path, descriptor: str) -> None:
+    config = dataclasses.replace(
+        CONFIG,
+        source="photos",
+        is_joint=True,
+        steps=10,
+        learning_rate=3e-3,
+        log_every=1,
+        loss=LossConfig(descriptor=descriptor),
+    )
+    photos = make_photos(tmp_path)
+    assert photos.skipped == ["broken.jpg"]
+    assert len(photos) == 4
+    batch = make_source(config, photos)(0)
+    history = train(config, lambda step: batch, tmp_path / "run").history
+    for name in ("detector", "descriptor"):
+        assert history[-1][name] < history[0][name]
+
+
+def test_a_loss_that_is_not_finite_is_skipped_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_source(CONFIG, None)
+
+    def poisoned(step: int):
+        batch = source(step)
+        if step != 4:
+            return batch
+        images = torch.full_like(batch.a.images, float("nan"))
+        return batch._replace(names=("bad.jpg",), a=batch.a._replace(images=images))
+
+    state = train(CONFIG, poisoned, tmp_path)
+    assert state.skipped_steps == [4]
+    assert "bad.jpg" in caplog.text
+    for key, value in state.network.items():
+        if "running" not in key:
+            assert torch.isfinite(value).all(), key
+
+
+def test_both_views_of_a_batch_agree_about_every_point(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
+    batch = make_source(config, make_photos(tmp_path))(3)
+    assert batch.a.images.shape == (2, 1, 48, 80)
+    for item in range(2):
+        points = batch.points_a[item][batch.is_point[item]].double()
+        H = batch.H_b_a[item].double()
+        mapped = torch.cat([points, torch.ones_like(points[:, :1])], 1) @ H.T
+        mapped = mapped[:, :2] / mapped[:, 2:]
+        expected = batch.points_b[item][batch.is_point[item]].double()
+        torch.testing.assert_close(mapped, expected, atol=1e-3, rtol=0)
+
+
+def test_frozen_layers_stay_as_they_were(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, frozen_layers=("1a",), freeze_after=0)
+    torch.manual_seed(config.seed)
+    before = SuperPoint(config.network).state_dict()
+    after = train(config, make_source(config, None), tmp_path).network
+    for key in ("conv1a.weight", "bn1a.running_mean"):
+        assert torch.equal(before[key], after[key])
+    assert not torch.equal(before["conv1b.weight"], after["conv1b.weight"])
+
+
+def test_the_rate_rises_stays_and_falls_to_zero() -> None:
+    config = dataclasses.replace(CONFIG, steps=100, warmup_steps=10, decay_share=0.5)
+    rates = [learning_rate_at(step, config) / config.learning_rate for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10:51] == pytest.approx([1.0] * 41)
+    assert rates[75] == pytest.approx(0.5)
+    assert rates[99] == pytest.approx(0.02)
+
+
+def test_detector_stage_has_one_term() -> None:
+    network = SuperPoint(TINY)
+    terms = compute_losses(network, make_source(CONFIG, None)(0), CONFIG)
+    assert list(terms) == ["detector"]
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, Checkpoint(step=1))
+
+    def fail(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(path, Checkpoint(step=2))
+    monkeypatch.undo()
+    assert load_checkpoint(path).step == 1
+    assert [item.name for item in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes(b"junk")
+    with pytest.raises(ConfigError, match=r"last\.pt"):
+        load_checkpoint(tmp_path / "last.pt")
+    assert load_checkpoint(tmp_path / "absent.pt") is None
