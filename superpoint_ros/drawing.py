@@ -117,9 +117,12 @@ def draw_text(canvas: Array, text: str) -> None:
     scale = max(0.4, canvas.shape[0] / 960.0)
     origin = (round(8 * scale) + 2, round(28 * scale) + 2)
     thickness = max(1, round(2 * scale))
-    for colour, width in (((0, 0, 0), thickness + 2), ((255, 255, 255), thickness)):
+    # An outline of shifted copies: in OpenCV 5 thicker letters are wider and would not coincide.
+    black = [((0, 0, 0), dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    for colour, dx, dy in [*black, ((255, 255, 255), 0, 0)]:
+        corner = (origin[0] + dx, origin[1] + dy)
         cv2.putText(
-            canvas, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA
+            canvas, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA
         )
 
 
