@@ -4,9 +4,9 @@
 
 Frames are paired as the lock-step evaluator pairs them, and keep their stamps. With `--rate R`
 they come at R times the speed of the recording, whether or not the nodes keep up; without it the
-next frame waits until the tracker has answered the last one, so nothing can be lost and the speed
-is what this computer can take. Everything that comes back goes into DIR/events.jsonl as it
-arrives, one JSON object a line; `evaluation.replay` reads it.
+next frame waits for the features of the last one and for the tracker's answer to the one before,
+so nothing can be lost and the speed is what this computer can take. Everything that comes back
+goes into DIR/events.jsonl as it arrives, one JSON object a line; `evaluation.replay` reads it.
 """
 
 from __future__ import annotations
@@ -225,6 +225,10 @@ class BagPlayer(Node):  # type: ignore[misc]
             self.count_subscribers(f"{self._outputs}/{name}") for name in ("features", "status")
         )
 
+    def has_features(self, stamp_ns: int) -> bool:
+        """Whether the features of a frame have come back."""
+        return stamp_ns in self.received["features"]
+
     def has_answered(self, stamp_ns: int) -> bool:
         """Whether features and status of a frame have come back."""
         return all(stamp_ns in stamps for stamps in self.received.values())
@@ -391,6 +395,7 @@ class _Playback:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(player)
         self._unanswered = 0  # frames in a row
+        self._given_up = {0}  # stamps that are not waited for; 0: before the first frame
 
     def run(self) -> int:
         """Wait for the nodes, play, and return the exit code."""
@@ -461,7 +466,7 @@ class _Playback:
     def _publish_all(self, first: Frame, rest: Iterator[Frame]) -> None:
         options, log = self._options, self._log
         start_s = log.now_s()
-        count, last_ns = 0, first.stamp_ns
+        count, last_ns, before_ns = 0, first.stamp_ns, 0
         for frame in itertools.chain([first], rest):
             if options.rate > 0.0:
                 self._wait_until(start_s + (frame.stamp_ns - first.stamp_ns) * 1e-9 / options.rate)
@@ -471,11 +476,13 @@ class _Playback:
             count, last_ns = count + 1, frame.stamp_ns
             _show_progress(count, self._reader.num_images, options)
             if options.rate == 0.0:
-                self._wait_for_answer(frame.stamp_ns)
+                self._wait_for_answer(frame.stamp_ns, before_ns)
+                before_ns = frame.stamp_ns
             if self._unanswered >= _GIVE_UP and not self._player.received["status"]:
                 break
-        if options.rate > 0.0:  # what is still on its way belongs to the run
-            self._spin_until(lambda: self._player.has_answered(last_ns), options.answer_timeout)
+        # What is still on its way belongs to the run.
+        timeout_s = options.answer_timeout if not self._unanswered else 1.0
+        self._spin_until(lambda: self._player.has_answered(last_ns), timeout_s)
         wall_s = log.now_s() - start_s
         # Odometry and matches of the last frame may come after its status.
         self._spin_until(lambda: False, 0.3)
@@ -491,13 +498,26 @@ class _Playback:
         while (left_s := due_s - self._log.now_s()) > 0.0 and not self._stop.is_set():
             self._executor.spin_once(timeout_sec=min(left_s, 0.1))
 
-    def _wait_for_answer(self, stamp_ns: int) -> None:
+    def _wait_for_answer(self, stamp_ns: int, before_ns: int) -> None:
+        """Wait for the features of a frame and for the tracker's answer to the one before it.
+
+        So the two nodes work side by side, and neither ever has more than one frame waiting.
+        """
+        player, given_up = self._player, self._given_up
+
+        def is_answered() -> bool:
+            is_before_over = before_ns in given_up or player.has_answered(before_ns)
+            return player.has_features(stamp_ns) and is_before_over
+
         # Nodes that have fallen silent are not waited for so long again and again.
         timeout_s = self._options.answer_timeout if self._unanswered < 2 else 1.0
-        if self._spin_until(lambda: self._player.has_answered(stamp_ns), timeout_s):
+        if self._spin_until(is_answered, timeout_s):
             self._unanswered = 0
         elif not self._stop.is_set():
             self._unanswered += 1
+            given_up.add(before_ns)
+            if not player.has_features(stamp_ns):
+                given_up.add(stamp_ns)
             self._log.write("unanswered", stamp_ns=stamp_ns)
 
     def _spin_until(self, is_done: Callable[[], bool], timeout_s: float) -> bool:
