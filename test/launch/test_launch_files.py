@@ -3,6 +3,7 @@
 """The launch files load, and start the nodes that the graph names."""
 
 import importlib.util
+import tempfile
 
 import pytest
 
@@ -15,6 +16,12 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
 from superpoint_ros.graph import ARGUMENTS, GraphError, share_folder
+
+
+@pytest.fixture(autouse=True)
+def folder_of_temporary_files(tmp_path, monkeypatch):
+    """Nothing here runs, so nobody removes the files of overrides."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def load(name):
