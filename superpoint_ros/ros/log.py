@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 REPEAT_S = 10.0
+# Different sentences of one key within that time; more are numbers that change, not news.
+MAX_SENTENCES = 8
 
 
 class Problems:
@@ -20,29 +22,32 @@ class Problems:
         self._clock = clock
         self._lock = threading.Lock()
         self._sentences: dict[str, str] = {}
-        self._said: dict[str, tuple[str, float]] = {}
-        self._counts: dict[str, int] = {}
+        self._said: dict[str, dict[str, float]] = {}
+        self._unsaid: dict[str, int] = {}
 
     def report(self, key: str, sentence: str) -> None:
         """Note a problem; an older one of the same key is replaced."""
         now = self._clock()
         with self._lock:
             self._sentences[key] = sentence
-            self._counts[key] = self._counts.get(key, 0) + 1
-            last, since = self._said.get(key, ("", -REPEAT_S))
-            is_due = now - since >= REPEAT_S or (sentence != last and now - since >= 1.0)
-            if not is_due:
+            recent = {
+                said: since
+                for said, since in self._said.get(key, {}).items()
+                if now - since < REPEAT_S
+            }
+            self._said[key] = recent
+            if sentence in recent or len(recent) >= MAX_SENTENCES:
+                self._unsaid[key] = self._unsaid.get(key, 0) + 1
                 return
-            self._said[key] = (sentence, now)
-            count, self._counts[key] = self._counts[key], 0
-        suffix = f" ({count} times)" if count > 1 else ""
+            recent[sentence] = now
+            unsaid = self._unsaid.pop(key, 0)
+        suffix = f" ({unsaid} more like this)" if unsaid else ""
         self._logger.warning(f"{sentence}{suffix}")
 
     def clear(self, key: str) -> None:
         """Note that a problem is gone."""
         with self._lock:
-            if self._sentences.pop(key, None) is not None:
-                self._counts.pop(key, None)
+            self._sentences.pop(key, None)
 
     def sentences(self) -> dict[str, str]:
         """Return the present problems."""

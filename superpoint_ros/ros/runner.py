@@ -234,9 +234,31 @@ def run(
         args: Command line; None: that of the process.
     """
     stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
+    with _signals_set(stop):
+        return _run(make_nodes, name, args, stop)
+
+
+@contextlib.contextmanager
+def _signals_set(event: threading.Event) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set an event, however often they come."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: event.set()) for number in numbers]
+    yield
+    # After a signal the process ends: Python would take a second one by its default, deadly way.
+    after = [signal.SIG_IGN, signal.SIG_IGN] if event.is_set() else before
+    for number, handler in zip(numbers, after, strict=True):
+        signal.signal(number, handler)
+
+
+def _run(
+    make_nodes: Callable[[], Sequence[ManagedNode[Any]]],
+    name: str,
+    args: Sequence[str] | None,
+    stop: threading.Event,
+) -> int:
     try:
         with _silent_stderr():
             rclpy.init(

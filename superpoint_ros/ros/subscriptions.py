@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,8 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 FEATURES_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
 )
+# Discovery between two processes on a busy computer.
+_OVERLAP_S = 2.0
 RELIABILITIES = ("auto", "reliable", "best_effort")
 
 
@@ -41,13 +45,17 @@ class MatchingSubscription:
         self._reliability = reliability
         self._subscription: Any = None
         self._is_reliable = reliability == "reliable"
-        self._last_stamp: tuple[int, int] | None = None
+        # While one subscription takes over from another both deliver: (old one, since when).
+        self._retiring: tuple[Any, float] | None = None
+        self._recent_stamps: deque[tuple[int, int]] = deque(maxlen=8)
         if reliability == "auto":
             self._is_reliable = self._publishers_are_reliable()
         self._subscribe()
 
     def refresh(self) -> str | None:
         """Adapt to the present publishers; return why nothing can come, if so."""
+        if self._retiring is not None and time.monotonic() - self._retiring[1] > _OVERLAP_S:
+            self._retire()
         infos = self._node.get_publishers_info_by_topic(self.topic)
         if not infos:
             return f"nobody publishes {self.topic}: start the camera or remap the topic"
@@ -59,7 +67,7 @@ class MatchingSubscription:
             )
         if self._reliability == "auto":
             is_reliable = self._publishers_are_reliable()
-            if is_reliable != self._is_reliable:
+            if is_reliable != self._is_reliable and self._retiring is None:
                 self._is_reliable = is_reliable
                 self._subscribe()
         elif self._is_reliable and not self._publishers_are_reliable():
@@ -71,6 +79,7 @@ class MatchingSubscription:
 
     def destroy(self) -> None:
         """End the subscription."""
+        self._retire()
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
@@ -86,7 +95,7 @@ class MatchingSubscription:
         return f"{package}/msg/{self._type.__name__}"
 
     def _subscribe(self) -> None:
-        """Subscribe anew; the new one comes before the old one goes, so that nothing is missed."""
+        """Subscribe anew; the old one stays until the publishers have found the new one."""
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=self._depth,
@@ -94,14 +103,22 @@ class MatchingSubscription:
                 ReliabilityPolicy.RELIABLE if self._is_reliable else ReliabilityPolicy.BEST_EFFORT
             ),
         )
-        old = self._subscription
+        if self._subscription is not None:
+            self._retiring = (self._subscription, time.monotonic())
         self._subscription = self._node.create_subscription(
             self._type, self.topic, self._on_message, profile
         )
-        if old is not None:
-            self._node.destroy_subscription(old)
+
+    def _retire(self) -> None:
+        if self._retiring is not None:
+            self._node.destroy_subscription(self._retiring[0])
+            self._retiring = None
 
     def _on_message(self, message: Any) -> None:
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        if self._retiring is not None and stamp in self._recent_stamps:
+            return
+        self._recent_stamps.append(stamp)
         self._callback(message)
 
 

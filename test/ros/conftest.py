@@ -1,0 +1,144 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes as processes over real DDS, each test on a domain of its own; weights that load fast."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+_counter = itertools.count(os.getpid())
+
+
+class Graph:
+    """One domain: node processes, and a probe node in this process."""
+
+    def __init__(self, folder):
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.domain = 1 + next(_counter) % 100
+        self.environment = {
+            **os.environ,
+            "ROS_DOMAIN_ID": str(self.domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "ROS_LOG_DIR": str(folder / "log"),
+            "OMP_NUM_THREADS": "1",
+        }
+        self.folder = folder
+        self.processes = []
+        self.context = rclpy.Context()
+        before = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE")
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.node = rclpy.create_node("probe", context=self.context)
+        if before is None:
+            del os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"]
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+
+    def start(self, module, *arguments):
+        """Start `python -m superpoint_ros.ros.<module> --ros-args ...`; return the process."""
+        output = (self.folder / f"{module}_{len(self.processes)}.txt").open("w+")
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"superpoint_ros.ros.{module}", "--ros-args", *arguments],
+            env=self.environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        process.output = output
+        self.processes.append(process)
+        return process
+
+    @staticmethod
+    def output_of(process):
+        process.output.seek(0)
+        return process.output.read()
+
+    def listen(self, message_type, topic, depth=50):
+        """Return the growing list of what comes on a topic."""
+        from rclpy.qos import QoSProfile
+
+        messages = []
+        self.node.create_subscription(
+            message_type, topic, messages.append, QoSProfile(depth=depth)
+        )
+        return messages
+
+    def publisher(self, message_type, topic, reliable=True):
+        from rclpy.qos import QoSProfile, qos_profile_sensor_data
+
+        profile = QoSProfile(depth=10) if reliable else qos_profile_sensor_data
+        return self.node.create_publisher(message_type, topic, profile)
+
+    def wait(self, condition, timeout=40.0, every=None):
+        """Spin until the condition holds; call `every` meanwhile. Return whether it came true."""
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            if any(p.poll() not in (None, 0) for p in self.processes):
+                outputs = "\n".join(self.output_of(p) for p in self.processes)
+                raise AssertionError(f"a node died:\n{outputs}")
+            if every is not None:
+                every()
+            self.executor.spin_once(timeout_sec=0.02)
+        return True
+
+    def call(self, service_type, name, request):
+        client = self.node.create_client(service_type, name)
+        assert self.wait(client.service_is_ready), f"{name} is not there"
+        future = client.call_async(request)
+        assert self.wait(future.done), f"{name} does not answer"
+        return future.result()
+
+    def interrupt(self, process, times=1, gap=0.1):
+        """Send SIGINT and return exit code, seconds it took, and the output."""
+        start = time.monotonic()
+        for _ in range(times):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+            time.sleep(gap if times > 1 else 0.0)
+        code = process.wait(30.0)
+        return code, time.monotonic() - start, self.output_of(process)
+
+    def close(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            process.output.close()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+@pytest.fixture
+def graph(tmp_path):
+    pytest.importorskip("rclpy", reason="needs ROS 2")
+    pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip install .")
+    graph = Graph(tmp_path)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    """A narrow network with random weights: finds keypoints, and starts in a moment."""
+    import torch
+
+    from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+    from superpoint_ros.network.weights import ModelCard, save_weights
+
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    torch.manual_seed(1)
+    config = NetworkConfig(encoder_channels=(8, 8, 16, 16), head_channels=16, descriptor_dim=32)
+    save_weights(path, SuperPoint(config), ModelCard(name="tiny"))
+    return path
