@@ -19,6 +19,7 @@ from superpoint_ros.config import ConfigError
 if TYPE_CHECKING:
     from superpoint_ros.network.superpoint import SuperPoint
 
+_VALIDATION_PAIRS = 100
 STAGES = ("magicpoint", "pseudo-labels", "superpoint", "export")
 
 
@@ -108,12 +109,33 @@ def _superpoint(configs: Path, out: Path, images: Path | None, device: str) -> N
 
 
 def _export(configs: Path, out: Path, images: Path | None, device: str) -> None:
-    """Write the weights, BatchNorm folded, with their model card."""
-    from superpoint_ros.network.weights import save_weights
+    """Write the weights, BatchNorm folded, measured on warped photos, with their model card."""
+    import dataclasses
+
+    from superpoint_ros.features.extractor import load_extractor
+    from superpoint_ros.network.weights import load_weights, save_weights
+    from superpoint_ros.training.datasets import list_photos
     from superpoint_ros.training.provenance import make_card
+    from superpoint_ros.training.validation import (
+        VALIDATION_PROTOCOL,
+        make_validation_pairs,
+        measure,
+    )
 
     path = out / "superpoint.safetensors"
     card = save_weights(path, _load_network(out / "superpoint"), make_card(out), half=True)
+    if images is not None and list_photos(images, "validation"):
+        limit = VALIDATION_PROTOCOL.max_keypoints
+        extract = load_extractor(str(path), device=device, max_keypoints=limit)
+        summary = measure(extract, make_validation_pairs(images, _VALIDATION_PAIRS))
+        metrics = {
+            f"{VALIDATION_PROTOCOL.name}/{key}": round(value, 4) for key, value in summary.items()
+        }
+        network, _ = load_weights(path)
+        card = dataclasses.replace(card, metrics={**card.metrics, **metrics})
+        card = save_weights(path, network, card, half=True)
+        for name, value in metrics.items():
+            print(f"{name:<36} {value:.4f}")
     print(f"superpoint train: {path}, sha256 {card.sha256}", file=sys.stderr)
 
 

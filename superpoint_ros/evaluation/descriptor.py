@@ -27,7 +27,7 @@ def match_errors(
     """
     mapped = warp_points(H_b_a, features_a.keypoints[matches[:, 0]])
     errors = np.linalg.norm(mapped - features_b.keypoints[matches[:, 1]], axis=1)
-    return np.nan_to_num(errors, nan=np.inf)
+    return np.asarray(np.nan_to_num(errors, nan=np.inf))
 
 
 def matching_score(

@@ -29,8 +29,7 @@ class Repeatability(NamedTuple):
 def is_visible(points: Array, size_hw: tuple[int, int]) -> Array:
     """Return (N,) bool: which points (x, y) lie in the image."""
     limits = np.array(size_hw[::-1]) - 0.5
-    visible: Array = ((points >= -0.5) & (points < limits)).all(1)
-    return visible
+    return np.asarray(((points >= -0.5) & (points < limits)).all(1))
 
 
 def measure_repeatability(

@@ -10,7 +10,7 @@ RANSAC at 3 pixels; all distances in pixels of the resized images.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -185,7 +185,7 @@ def summarise(results: list[PairResult]) -> dict[str, float]:
 
 def make_sift(max_keypoints: int) -> Extract:
     """Return OpenCV's SIFT with RootSIFT descriptors."""
-    detector = cv2.SIFT_create(nfeatures=max_keypoints)
+    detector = cv2.SIFT.create(nfeatures=max_keypoints)
 
     def extract(image: Array) -> Features:
         points, descriptors = detector.detectAndCompute(image, None)
@@ -200,13 +200,19 @@ def make_sift(max_keypoints: int) -> Extract:
 
 def make_orb(max_keypoints: int) -> Extract:
     """Return OpenCV's ORB; bits become +-1, so that cosines order as Hamming distances do."""
-    detector = cv2.ORB_create(nfeatures=max_keypoints)
+    detector = cv2.ORB.create(nfeatures=max_keypoints)
     return _binary(detector, max_keypoints, 256)
 
 
 def make_akaze(max_keypoints: int) -> Extract:
     """Return OpenCV's AKAZE (binary M-LDB), best responses kept."""
-    return _binary(cv2.AKAZE_create(threshold=0.0003), max_keypoints, 488)
+    return _binary(
+        cv2.AKAZE_create(  # type: ignore[attr-defined]
+            threshold=0.0003
+        ),
+        max_keypoints,
+        488,
+    )
 
 
 def _binary(detector: cv2.Feature2D, max_keypoints: int, dim: int) -> Extract:
@@ -221,7 +227,7 @@ def _binary(detector: cv2.Feature2D, max_keypoints: int, dim: int) -> Extract:
 
 
 def _to_features(
-    points: tuple[cv2.KeyPoint, ...],
+    points: Sequence[cv2.KeyPoint],
     descriptors: Array | None,
     image: Array,
     max_keypoints: int,

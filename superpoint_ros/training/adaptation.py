@@ -89,7 +89,7 @@ def adapt(
     total = torch.zeros(size_hw, device=device)
     count = torch.zeros(size_hw, device=device)
     everywhere = torch.ones((1, 1, *size_hw), device=device)
-    for H_v_p in H_view_photo.split(config.batch_size):
+    for H_v_p in torch.split(H_view_photo, config.batch_size):
         views = len(H_v_p)
         to_photo = warp_points_batch(torch.linalg.inv(H_v_p), pixels.expand(views, -1, -1))
         source = torch.cat([image[None, None], everywhere], 1).expand(views, -1, -1, -1)
@@ -145,7 +145,8 @@ def label_photos(
         How many photos have labels now.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    network = fold_batch_norm(network).to(device, memory_format=torch.channels_last)
+    network = fold_batch_norm(network).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     paths = list_photos(images)
     order = np.random.default_rng(config.seed).permutation(len(paths))
     chosen = [paths[i] for i in order[: config.max_photos or len(paths)]]

@@ -88,7 +88,7 @@ def find_peaks(values: Array, threshold: float, radius: int, limit: int) -> tupl
 
 
 def _vertex(before: Array, at: Array, after: Array) -> Array:
-    """Return where the parabola through three equidistant values is highest, within half a step."""
+    """Return where the parabola through three values is highest, within half a step."""
     bend = np.minimum(before + after - 2.0 * at, -1.0e-9)
     return np.asarray(np.clip((before - after) / 2.0 / bend, -0.5, 0.5))
 

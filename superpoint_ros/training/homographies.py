@@ -113,10 +113,10 @@ def valid_mask(H_b_a: Array, source_hw: tuple[int, int], size_hw: tuple[int, int
     """Return (H, W) bool: which pixels of the view show the image itself, not its mirror."""
     ones = np.ones(source_hw, np.uint8)
     warped = cv2.warpPerspective(ones, H_b_a, size_hw[::-1], flags=cv2.INTER_NEAREST)
-    return warped > 0
+    return np.asarray(warped > 0)
 
 
 def is_inside(points: Array, size_hw: tuple[int, int], border: float = 0.0) -> Array:
     """Return (N,) bool: which points (x, y) lie in the image, `border` pixels from its edge."""
     limits = np.array(size_hw[::-1]) - 1.0 - border
-    return ((points >= border) & (points <= limits)).all(1)
+    return np.asarray(((points >= border) & (points <= limits)).all(1))

@@ -84,9 +84,12 @@ def hinge_loss(
     negative = valid * (1.0 - is_pair) * (similarity - negative_margin).clamp(min=0.0)
     if is_normalised:
         pairs, others = (valid * is_pair).sum(), (valid * (1.0 - is_pair)).sum()
-        return positive.sum() / pairs.clamp(min=1.0) + negative.sum() / others.clamp(min=1.0)
+        loss: Tensor = positive.sum() / pairs.clamp(min=1.0)
+        loss += negative.sum() / others.clamp(min=1.0)
+        return loss
     count = (valid * torch.ones_like(is_pair)).sum().clamp(min=1.0)
-    return (lambda_d * positive + negative).sum() / count
+    weighted: Tensor = (lambda_d * positive + negative).sum()
+    return weighted / count
 
 
 def sample_descriptors(dense: Tensor, points: Tensor, size_hw: tuple[int, int]) -> Tensor:

@@ -70,9 +70,8 @@ class Canvas:
         spread = self.rng.choice([0.0, 10.0, 40.0])
         coarse = level + spread * self.rng.standard_normal((5, 7))
         coarse = np.clip(coarse, 0, 255).astype(np.float32)
-        return np.clip(cv2.resize(coarse, size_wh, interpolation=cv2.INTER_CUBIC), 0, 255).astype(
-            np.uint8
-        )
+        fine = cv2.resize(coarse, size_wh, interpolation=cv2.INTER_CUBIC)
+        return np.asarray(np.clip(fine, 0, 255).astype(np.uint8))
 
     def colour_against(self, *neighbours: float) -> float:
         """Return a grey level at least `contrast` away from every neighbour (if that can be)."""

@@ -256,7 +256,8 @@ def train(
         FloatingPointError: Too many losses in a row were not finite.
     """
     torch.manual_seed(config.seed)
-    network = SuperPoint(config.network).to(device, memory_format=torch.channels_last).train()
+    network = SuperPoint(config.network).to(device).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -344,9 +345,10 @@ def _freeze(network: SuperPoint, layers: tuple[str, ...]) -> None:
 def _save(
     path: Path, state: Checkpoint, network: SuperPoint, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Write the checkpoint and the history beside it; only on a row's boundary, so that a resumed
-    run averages the same steps into the same rows.
-    """  # noqa: D205
+    """Write the checkpoint and the history beside it.
+
+    Only on a row's boundary, so that a resumed run averages the same steps into the same rows.
+    """
     state.network, state.optimizer = network.state_dict(), optimizer.state_dict()
     save_checkpoint(path, state)
     rows = {"history": state.history, "skipped_steps": state.skipped_steps}
@@ -389,11 +391,11 @@ def _writer(folder: Path) -> Iterator[Any]:
     except ImportError:
         yield None
         return
-    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder))
     try:
         yield writer
     finally:
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()
 
 
 class Progress:
