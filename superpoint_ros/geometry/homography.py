@@ -170,7 +170,7 @@ def decompose_homography(H_b_a: Array, K: Array) -> list[tuple[Array, Array]]:
 
 def _transfer_error_px(H_b_a: Array, pixels_a: Array, pixels_b: Array) -> Array:
     error = np.linalg.norm(warp_points(H_b_a, pixels_a) - pixels_b, axis=1)
-    return np.nan_to_num(error, nan=np.inf)
+    return np.asarray(np.nan_to_num(error, nan=np.inf), np.float64)
 
 
 def _huber_cost(H: Array, a: Array, b: Array, delta: float) -> float:

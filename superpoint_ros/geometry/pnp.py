@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -46,12 +46,15 @@ class PnpResult:
         inliers: (N,) bool.
         covariance: (6, 6), tangent vector and side as in `geometry.se3`.
         rms_px: Root mean square reprojection error of the inliers, pixels.
+        shutter_rotation: (3,) turn of the camera from its first row to its last, radians, camera
+            frame; zeros if not asked for.
     """
 
     T_world_cam: Array
     inliers: Array
     covariance: Array
     rms_px: float
+    shutter_rotation: Array = field(default_factory=lambda: np.zeros(3))
 
 
 def solve_pnp(
@@ -120,11 +123,17 @@ def refine_pose(
     config: PnpConfig | None = None,
     depth: Array | None = None,
     depth_sigma: Array | None = None,
+    row_fraction: Array | None = None,
+    shutter_sigma: float = 0.0,
 ) -> PnpResult | None:
     """Refine a pose by Gauss-Newton on whitened residuals with a Huber loss.
 
     The inliers are chosen anew before each round: within the 95 % gate of the pixel noise, at
     first a wide one. Depth never makes an outlier of a pixel that fits; it only loses weight.
+
+    With `row_fraction` the camera may turn while its rows are read (rolling shutter): the pose is
+    that of the middle row, and a rotation psi (3,) over the whole readout is estimated beside it,
+    held near zero by a prior of `shutter_sigma`. So compensate what is known before the call.
 
     Args:
         points_world: Landmarks, metres, world frame. (N, 3).
@@ -134,6 +143,8 @@ def refine_pose(
         config: Noise and iterations.
         depth: Measured depth of the observations, metres; NaN where unknown. (N,).
         depth_sigma: Standard deviation of `depth`, metres. (N,).
+        row_fraction: Row of the raw keypoint over the image's height, minus one half. (N,).
+        shutter_sigma: Of psi, radians.
 
     Returns:
         The pose; None if fewer than `config.min_inliers` agree or the pose is not determined.
@@ -141,47 +152,75 @@ def refine_pose(
     config = config or PnpConfig()
     gate = _CHI2_95_2D * config.pixel_sigma**2
     T = np.array(T_world_cam, np.float64)
-    hessian = np.eye(6)
+    psi = np.zeros(3)
+    if shutter_sigma <= 0.0:
+        row_fraction = None
+    system = np.eye(6)
     # The first rounds forgive a start that is some pixels off; the last is the 95 % gate.
     for gate_factor in (9.0, 3.0, 1.0):
         for _ in range(config.refine_iterations):
-            residuals, J = reprojection_residuals(points_world, pixels, K, T)
-            squared = (residuals**2).sum(axis=1)
+            residuals, J = _residuals_with_shutter(points_world, pixels, K, T, row_fraction, psi)
+            squared = np.einsum("nk,nk->n", residuals, residuals)
             active = squared < gate_factor * gate
             if active.sum() < config.min_inliers:
                 return None
             weights = active * np.minimum(1.0, np.sqrt(gate / np.maximum(squared, 1e-12)))
             weights /= config.pixel_sigma**2
-            hessian, gradient = _normal_equations(J, residuals, weights)
+            system, gradient = _normal_equations(J, residuals, weights)
             if depth is not None and depth_sigma is not None:
                 depth_hessian, depth_gradient = _depth_equations(
                     points_world, depth, depth_sigma, T, active
                 )
-                hessian = hessian + depth_hessian
-                gradient = gradient + depth_gradient
+                system[:6, :6] += depth_hessian
+                gradient[:6] += depth_gradient
+            if row_fraction is not None:
+                system[6:, 6:] += np.eye(3) / shutter_sigma**2
+                gradient[6:] += psi / shutter_sigma**2
             try:
-                step = -np.linalg.solve(hessian, gradient)
+                step = -np.linalg.solve(system, gradient)
             except np.linalg.LinAlgError:
                 return None
-            T = T @ se3.exp(step)
+            T = T @ se3.exp(step[:6])
+            if row_fraction is not None:
+                psi = psi + step[6:]
             if np.abs(step).max() < 1e-6:
                 break
-    residuals, _ = reprojection_residuals(points_world, pixels, K, T)
-    squared = (residuals**2).sum(axis=1)
+    residuals, _ = _residuals_with_shutter(points_world, pixels, K, T, row_fraction, psi)
+    squared = np.einsum("nk,nk->n", residuals, residuals)
     inliers = squared < gate
     count = int(inliers.sum())
     if count < config.min_inliers or not np.isfinite(T).all():
         return None
     try:
-        covariance = np.linalg.inv(hessian)
+        covariance = np.linalg.inv(system)[:6, :6]
     except np.linalg.LinAlgError:
         return None
-    if np.linalg.eigvalsh(hessian)[0] <= 1e-9:  # e.g. all landmarks on one line of sight
+    if np.linalg.eigvalsh(system[:6, :6])[0] <= 1e-9:  # e.g. all points on one line of sight
         return None
     rms_px = float(np.sqrt(squared[inliers].mean()))
     # Residuals larger than the noise model says widen the covariance; smaller never narrow it.
     inflation = max(1.0, 0.5 * rms_px**2 / config.pixel_sigma**2)
-    return PnpResult(se3.orthonormalized(T), inliers, covariance * inflation, rms_px)
+    return PnpResult(se3.orthonormalized(T), inliers, covariance * inflation, rms_px, psi)
+
+
+def _residuals_with_shutter(
+    points_world: Array,
+    pixels: Array,
+    K: Array,
+    T_world_cam: Array,
+    row_fraction: Array | None,
+    psi: Array,
+) -> tuple[Array, Array]:
+    """Return residuals (N, 2) and Jacobian (N, 2, 6), or (N, 2, 9) with psi.
+
+    At row fraction s the camera has turned by exp(s psi), which moves a pixel as a turn of the
+    camera does: the columns of psi are s times those of the rotation.
+    """
+    residuals, J = reprojection_residuals(points_world, pixels, K, T_world_cam)
+    if row_fraction is None:
+        return residuals, J
+    J_psi = row_fraction[:, None, None] * J[:, :, 3:]
+    return residuals + J_psi @ psi, np.concatenate([J, J_psi], axis=2)
 
 
 def reprojection_residuals(
@@ -240,8 +279,8 @@ def depth_residuals(points_world: Array, depth: Array, T_world_cam: Array) -> tu
 
 
 def _normal_equations(J: Array, residuals: Array, weights: Array) -> tuple[Array, Array]:
-    flat = J.reshape(-1, 6)
-    weighted = (J * weights[:, None, None]).reshape(-1, 6)
+    flat = J.reshape(-1, J.shape[2])
+    weighted = (J * weights[:, None, None]).reshape(flat.shape)
     return weighted.T @ flat, weighted.T @ residuals.ravel()
 
 

@@ -53,9 +53,9 @@ class BundleConfig(Config):
     """Windowed bundle adjustment after each keyframe."""
 
     enabled: bool = option(True, "Whether to adjust at all.")
-    window: int = option(8, "Keyframes adjusted together.", minimum=2, maximum=50)
-    max_fixed: int = option(6, "Older keyframes that anchor the window.", minimum=1, maximum=100)
-    max_iterations: int = option(8, "Most iterations.", minimum=1, maximum=100)
+    window: int = option(6, "Keyframes adjusted together.", minimum=2, maximum=50)
+    max_fixed: int = option(4, "Older keyframes that anchor the window.", minimum=1, maximum=100)
+    max_iterations: int = option(5, "Most iterations.", minimum=1, maximum=100)
 
 
 def add_landmarks_from_depth(local_map: LocalMap, keyframe: Keyframe) -> int:

@@ -12,11 +12,21 @@ import numpy as np
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array, Features, Observation
 from superpoint_ros.geometry import se3
-from superpoint_ros.geometry.pnp import PnpConfig, PnpResult, refine_pose, solve_pnp
+from superpoint_ros.geometry.pnp import (
+    PnpConfig,
+    PnpResult,
+    refine_pose,
+    solve_pnp,
+)
 from superpoint_ros.matching import MatchConfig, match, match_guided
 from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
 from superpoint_ros.odometry.local_map import LocalMap
 from superpoint_ros.odometry.observation import DepthConfig
+from superpoint_ros.odometry.rolling_shutter import (
+    RollingShutterConfig,
+    compensate_rolling_shutter,
+    row_fractions,
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class TrackedFrame:
     """A frame with its pose.
 
     Attributes:
+        observation: The frame, with the rolling shutter compensated.
         T_world_cam: (4, 4).
         covariance: (6, 6), as in `geometry.se3`.
         landmark_ids: (N,) landmark of each keypoint that the pose explains, else `NO_LANDMARK`.
@@ -69,6 +80,7 @@ class TrackedFrame:
         rms_px: Of the inliers, pixels.
     """
 
+    observation: Observation
     T_world_cam: Array
     covariance: Array
     landmark_ids: Array
@@ -95,14 +107,24 @@ class MotionModel:
 
     def update(self, stamp_ns: int, T_world_cam: Array) -> None:
         """Take the pose of a frame."""
-        if self._stamp_ns is not None and stamp_ns > self._stamp_ns:
-            seconds = 1e-9 * (stamp_ns - self._stamp_ns)
-            self._twist = se3.log(se3.inverse(self._T_world_cam) @ T_world_cam) / seconds
+        self._twist = self.velocity_to(stamp_ns, T_world_cam)
         self._stamp_ns, self._T_world_cam = stamp_ns, T_world_cam
+
+    def velocity_to(self, stamp_ns: int, T_world_cam: Array) -> Array:
+        """Return the mean twist (6,) per second from the last pose to this one; zeros if none."""
+        if self._stamp_ns is None or stamp_ns <= self._stamp_ns:
+            return np.zeros(6)
+        seconds = 1e-9 * (stamp_ns - self._stamp_ns)
+        return se3.log(se3.inverse(self._T_world_cam) @ T_world_cam) / seconds
 
     def correct(self, T_new_old: Array) -> None:
         """Move the last pose with the map (`T_new_old` in the world), keeping the velocity."""
         self._T_world_cam = T_new_old @ self._T_world_cam
+
+    @property
+    def angular_velocity(self) -> Array:
+        """Between the last two poses, camera frame, rad/s. (3,)."""
+        return self._twist[3:].copy()
 
     def stop(self) -> None:
         """Assume the camera stands still from here."""
@@ -121,21 +143,26 @@ class MotionModel:
 def track_local_map(
     observation: Observation,
     local_map: LocalMap,
-    T_world_cam_predicted: Array,
+    motion: MotionModel,
+    shutter: RollingShutterConfig,
     config: TrackingConfig,
     depth: DepthConfig,
 ) -> TrackedFrame | None:
     """Find the pose of a frame near a predicted one.
 
     First a wide search around the prediction and a robust pose; then a narrow search around that
-    pose with everything in view, and a refinement with depth.
+    pose with everything in view, and a refinement with depth. The rolling shutter is undone with
+    the angular velocity that is known by then.
 
     Returns:
         The frame; None if too few landmarks agree on a pose.
     """
+    raw = observation
+    observation = compensate_rolling_shutter(raw, shutter.readout * motion.angular_velocity)
     size_hw = observation.features.image_size_hw
     scale = size_hw[1] / 640.0
     undistorted = _undistorted_features(observation)
+    T_world_cam_predicted = motion.predict(observation.stamp_ns)
     rows, predicted = _select(local_map, T_world_cam_predicted, observation, config, scale)
     if len(rows) < config.min_inliers:
         return None
@@ -151,7 +178,16 @@ def track_local_map(
     )
     if pose is None:
         return None
-    return refine_on_map(observation, local_map, pose.T_world_cam, config, depth, count=True)
+    angular_velocity = motion.velocity_to(observation.stamp_ns, pose.T_world_cam)[3:]
+    return refine_on_map(
+        compensate_rolling_shutter(raw, shutter.readout * angular_velocity),
+        local_map,
+        pose.T_world_cam,
+        config,
+        depth,
+        shutter.sigma,
+        count=True,
+    )
 
 
 def refine_on_map(
@@ -160,6 +196,7 @@ def refine_on_map(
     T_world_cam: Array,
     config: TrackingConfig,
     depth: DepthConfig,
+    shutter_sigma: float = 0.0,
     count: bool = False,
 ) -> TrackedFrame | None:
     """Match all landmarks in view within the narrow radius of a good pose, and refine it.
@@ -170,6 +207,7 @@ def refine_on_map(
         T_world_cam: A pose right to a few pixels. (4, 4).
         config: Radii and noise.
         depth: Noise of the depth.
+        shutter_sigma: Freedom of the turn during the readout, radians; 0: none.
         count: Whether to book found and missed landmarks for the culling.
     """
     size_hw = observation.features.image_size_hw
@@ -197,16 +235,26 @@ def refine_on_map(
         _pnp_config(config, config.min_inliers),
         depths,
         depth.sigma(depths),
+        row_fractions(observation)[keypoints],
+        shutter_sigma,
     )
     if pose is None:
         return None
+    observation = compensate_rolling_shutter(observation, pose.shutter_rotation)
     if count:
         local_map.count_sightings(rows, matched_rows[pose.inliers])
     matched_ids = np.full(len(observation.features), NO_LANDMARK, np.int64)
     matched_ids[keypoints] = local_map.ids[matched_rows]
     landmark_ids = np.full(len(observation.features), NO_LANDMARK, np.int64)
     landmark_ids[keypoints[pose.inliers]] = local_map.ids[matched_rows[pose.inliers]]
-    return TrackedFrame(pose.T_world_cam, pose.covariance, landmark_ids, matched_ids, pose.rms_px)
+    return TrackedFrame(
+        observation,
+        pose.T_world_cam,
+        pose.covariance,
+        landmark_ids,
+        matched_ids,
+        pose.rms_px,
+    )
 
 
 def track_keyframe(

@@ -30,6 +30,7 @@ from superpoint_ros.odometry.keyframes import (
 from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
 from superpoint_ros.odometry.mapping import BundleConfig, MappingConfig
 from superpoint_ros.odometry.observation import DepthConfig
+from superpoint_ros.odometry.rolling_shutter import RollingShutterConfig
 from superpoint_ros.odometry.tracking import (
     MotionModel,
     TrackedFrame,
@@ -61,6 +62,7 @@ class OdometryConfig(Config):
     keyframes: KeyframeConfig = dataclasses.field(default_factory=KeyframeConfig)
     mapping: MappingConfig = dataclasses.field(default_factory=MappingConfig)
     local_map: LocalMapConfig = dataclasses.field(default_factory=LocalMapConfig)
+    rolling_shutter: RollingShutterConfig = dataclasses.field(default_factory=RollingShutterConfig)
     bundle: BundleConfig = dataclasses.field(default_factory=BundleConfig)
     homography: HomographyTrackingConfig = dataclasses.field(
         default_factory=HomographyTrackingConfig
@@ -74,8 +76,13 @@ class VisualOdometry:
         self.config = config or OdometryConfig()
         self._map_id = 0
         self._planar = HomographyTracker(self.config.homography, self.config.max_lost_frames)
+        self._state = TrackingState.INITIALIZING
+        self._T_world_start = self._T_world_cam = np.eye(4)
+        self._map = LocalMap(self.config.local_map)
+        self._first_views: deque[Observation] = deque(maxlen=_FIRST_VIEWS)
+        self._last_stamp_ns: int | None = None
+        self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
         self._motion = MotionModel()
-        self._clear(np.eye(4))
 
     @property
     def state(self) -> TrackingState:
@@ -134,22 +141,19 @@ class VisualOdometry:
         is_keyframe = self._is_keyframe_due(tracked)
         if is_keyframe:
             with watch.stage("keyframe"):
-                keyframe = self._insert_keyframe(observation, tracked)
+                keyframe = self._insert_keyframe(tracked)
             with watch.stage("bundle"):
                 self._adjust(keyframe)
         return self._result(observation, watch, tracked, matches, is_keyframe)
 
     def _clear(self, T_world_start: Array) -> None:
         self._state = TrackingState.INITIALIZING
-        self._T_world_start = T_world_start
-        self._T_world_cam = T_world_start
+        self._T_world_start = self._T_world_cam = T_world_start
         self._map = LocalMap(self.config.local_map)
+        self._first_views.clear()
+        self._last_stamp_ns = None
+        self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
         self._motion.reset()
-        self._first_views: deque[Observation] = deque(maxlen=_FIRST_VIEWS)
-        self._frames_since_keyframe = 0
-        self._lost_frames = 0
-        self._relocalization_turn = 0
-        self._last_stamp_ns: int | None = None
 
     def _start_new_map(self) -> None:
         stamp_ns = self._last_stamp_ns
@@ -211,8 +215,9 @@ class VisualOdometry:
     def _find_pose(self, observation: Observation) -> TrackedFrame | None:
         config, depth = self.config.tracking, self.config.depth
         if self._state == TrackingState.TRACKING:
-            predicted = self._motion.predict(observation.stamp_ns)
-            tracked = track_local_map(observation, self._map, predicted, config, depth)
+            tracked = track_local_map(
+                observation, self._map, self._motion, self.config.rolling_shutter, config, depth
+            )
             if tracked is not None and tracked.num_inliers >= config.min_inliers:
                 return tracked
             reference = self._map.keyframes[-1]
@@ -277,8 +282,10 @@ class VisualOdometry:
             float(np.median(depth)),
         )
 
-    def _insert_keyframe(self, observation: Observation, tracked: TrackedFrame) -> Keyframe:
-        keyframe = self._map.add_keyframe(observation, tracked.T_world_cam, tracked.landmark_ids)
+    def _insert_keyframe(self, tracked: TrackedFrame) -> Keyframe:
+        keyframe = self._map.add_keyframe(
+            tracked.observation, tracked.T_world_cam, tracked.landmark_ids
+        )
         config = self.config.mapping
         num_new = 0
         if self.config.mode != "mono":

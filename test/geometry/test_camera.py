@@ -1,0 +1,115 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from superpoint_ros.geometry.camera import CalibrationError, Camera
+
+K = np.array([[517.3, 0.0, 318.6], [0.0, 516.5, 255.3], [0.0, 0.0, 1.0]])
+PLUMB_BOB = [0.2624, -0.9531, -0.0054, 0.0026, 1.1633]
+RATIONAL = [0.5, -0.2, 0.001, -0.0005, 0.03, 0.8, -0.1, 0.02]
+EQUIDISTANT = [-0.01, 0.02, -0.005, 0.001]
+
+
+def grid() -> np.ndarray:
+    x, y = np.meshgrid(np.linspace(0, 639, 17), np.linspace(0, 479, 13))
+    return np.column_stack([x.ravel(), y.ravel()])
+
+
+def message(**changes: object) -> SimpleNamespace:
+    fields = {
+        "header": SimpleNamespace(frame_id="camera_optical"),
+        "height": 480,
+        "width": 640,
+        "distortion_model": "plumb_bob",
+        "d": PLUMB_BOB,
+        "k": K.ravel().tolist(),
+        "r": np.eye(3).ravel().tolist(),
+        "p": np.zeros(12).tolist(),
+    }
+    return SimpleNamespace(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("plumb_bob", PLUMB_BOB),
+        ("plumb_bob", [-0.28, 0.07, 2e-4, 2e-5]),
+        ("rational_polynomial", RATIONAL),
+        ("equidistant", EQUIDISTANT),
+    ],
+)
+def test_distort_agrees_with_opencv_and_undistort_inverts_it(
+    model: str, coefficients: list[float]
+) -> None:
+    camera = Camera(K, np.array(coefficients), model)
+    ideal = camera.undistort(grid())
+    rays = np.column_stack([(ideal - K[:2, 2]) / [K[0, 0], K[1, 1]], np.ones(len(ideal))])
+    if model == "equidistant":
+        project = cv2.fisheye.projectPoints
+        oracle, _ = project(
+            rays[:, None], np.zeros((3, 1)), np.zeros((3, 1)), K, np.array(coefficients)
+        )
+    else:
+        oracle, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), K, np.array(coefficients))
+    np.testing.assert_allclose(oracle.reshape(-1, 2), grid(), atol=1e-6)
+    np.testing.assert_allclose(camera.distort(ideal), grid(), atol=1e-6)
+
+
+def test_a_fisheye_of_160_degrees_is_inverted_to_its_border() -> None:
+    wide = Camera(np.array([[300.0, 0, 400], [0, 300, 300], [0, 0, 1]]), EQUIDISTANT, "fisheye")
+    angle = np.radians(80.0)
+    ideal = np.array([[400 + 300 * np.tan(angle), 300.0]])
+    np.testing.assert_allclose(wide.undistort(wide.distort(ideal)), ideal, rtol=1e-8)
+
+
+def test_the_principal_point_stays() -> None:
+    for model, coefficients in (("rational_polynomial", RATIONAL), ("equidistant", EQUIDISTANT)):
+        camera = Camera(K, np.array(coefficients), model)
+        np.testing.assert_allclose(camera.undistort(K[None, :2, 2]), K[None, :2, 2], atol=1e-9)
+
+
+def test_no_distortion_and_no_points() -> None:
+    camera = Camera(K, np.zeros(5))
+    np.testing.assert_array_equal(camera.undistort(grid()), grid())
+    assert Camera(K, np.array(PLUMB_BOB)).undistort(np.empty((0, 2))).shape == (0, 2)
+
+
+def test_pixels_beyond_the_fold_of_the_model_become_nan() -> None:
+    barrel = Camera(K, np.array([-0.5, 0.0, 0.0, 0.0]))  # r (1 - r^2 / 2) peaks at 0.544
+    undistorted = barrel.undistort(np.array([[318.6 + 0.6 * 517.3, 255.3], [318.6, 255.3]]))
+    assert np.isnan(undistorted[0]).all()
+    np.testing.assert_allclose(undistorted[1], K[:2, 2])
+
+
+def test_from_message_of_ros_2_and_ros_1() -> None:
+    camera = Camera.from_message(message())
+    assert camera.image_size_hw == (480, 640)
+    assert camera.frame_id == "camera_optical"
+    np.testing.assert_array_equal(camera.K, K)
+    ros_1 = message()
+    for name in "kdrp":
+        setattr(ros_1, name.upper(), getattr(ros_1, name))
+        delattr(ros_1, name)
+    np.testing.assert_array_equal(Camera.from_message(ros_1).distortion, PLUMB_BOB)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"k": [0.0] * 9}, "not calibrated"),
+        ({"k": [np.nan] * 9}, "NaN"),
+        ({"k": []}, "0 numbers"),
+        ({"distortion_model": "double_sphere"}, "double_sphere"),
+        ({"d": [0.1, 0.2]}, "4 or 5 coefficients, got 2"),
+        ({"d": [np.nan] * 5}, "NaN"),
+    ],
+)
+def test_bad_calibrations_are_named(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(CalibrationError, match=words) as caught:
+        Camera.from_message(message(**changes))
+    assert "camera_optical" in str(caught.value)
+    assert "\n" not in str(caught.value)

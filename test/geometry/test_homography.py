@@ -1,0 +1,109 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.homography import (
+    HomographyConfig,
+    _residuals_and_jacobian,
+    decompose_homography,
+    estimate_homography,
+    warp_points,
+)
+
+H_TRUE = np.array([[0.9, 0.1, 12.0], [-0.05, 1.1, -7.0], [2e-4, -1e-4, 1.0]])
+
+
+def pairs(rng: np.random.Generator, count: int, noise_px: float) -> tuple[np.ndarray, np.ndarray]:
+    a = rng.uniform([0, 0], [640, 480], (count, 2))
+    return a, warp_points(H_TRUE, a) + rng.normal(0, noise_px, (count, 2))
+
+
+def test_warp_of_a_known_point_and_of_the_horizon() -> None:
+    H = np.array([[2.0, 0, 1], [0, 3, -1], [0.01, 0, 1]])
+    np.testing.assert_allclose(warp_points(H, np.array([[10.0, 20.0]])), [[21 / 1.1, 59 / 1.1]])
+    assert np.isnan(warp_points(H, np.array([[-100.0, 0.0], [-200.0, 0.0]]))).all()
+    assert warp_points(H, np.empty((0, 2))).shape == (0, 2)
+
+
+def test_exact_pairs_give_the_exact_map() -> None:
+    a, b = pairs(np.random.default_rng(1), 30, 0.0)
+    result = estimate_homography(a, b)
+    assert result is not None
+    np.testing.assert_allclose(result.H_b_a, H_TRUE, atol=1e-8, rtol=1e-6)
+
+
+def test_half_outliers_and_noise() -> None:
+    rng = np.random.default_rng(2)
+    a, b = pairs(rng, 300, 0.7)
+    b[150:] = rng.uniform([0, 0], [640, 480], (150, 2))
+    result = estimate_homography(a, b)
+    assert result is not None
+    assert result.inliers[:150].mean() > 0.97
+    assert result.inliers[150:].mean() < 0.02
+    corners = np.array([[0.0, 0], [639, 0], [0, 479], [639, 479]])
+    error = warp_points(result.H_b_a, corners) - warp_points(H_TRUE, corners)
+    assert np.linalg.norm(error, axis=1).max() < 0.6
+    assert result.rms_px == pytest.approx(0.7 * np.sqrt(2), rel=0.15)
+
+
+def test_the_same_input_gives_the_same_bits() -> None:
+    rng = np.random.default_rng(3)
+    a, b = pairs(rng, 200, 1.0)
+    b[::3] = rng.uniform([0, 0], [640, 480], (67, 2))
+    first, second = estimate_homography(a, b), estimate_homography(a, b)
+    assert first is not None
+    assert second is not None
+    assert first.H_b_a.tobytes() == second.H_b_a.tobytes()
+
+
+@pytest.mark.parametrize("case", ["line", "point", "few", "noise", "mirror"])
+def test_degenerate_data_gives_none(case: str) -> None:
+    rng = np.random.default_rng(4)
+    a, b = pairs(rng, 60, 0.0)
+    if case == "line":
+        a[:, 1] = 0.5 * a[:, 0] + 3
+        b = warp_points(H_TRUE, a)
+    elif case == "point":
+        a[:], b[:] = a[0], b[0]
+    elif case == "few":
+        a, b = a[:11], b[:11]
+    elif case == "noise":
+        b = rng.uniform([0, 0], [640, 480], (60, 2))
+    elif case == "mirror":
+        b = np.column_stack([640 - a[:, 0], a[:, 1]])
+    assert estimate_homography(a, b) is None
+
+
+def test_lengths_must_agree() -> None:
+    with pytest.raises(ValueError, match="do not pair"):
+        estimate_homography(np.zeros((5, 2)), np.zeros((4, 2)), HomographyConfig())
+
+
+def test_jacobian_against_finite_differences() -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=(7, 2)), rng.normal(size=(7, 2))
+    H = np.eye(3) + 0.1 * rng.normal(size=(3, 3))
+    H /= H[2, 2]
+    _, J = _residuals_and_jacobian(H, a, b)
+    for k in range(8):
+        step = np.zeros(9)
+        step[k] = 1e-6
+        plus, _ = _residuals_and_jacobian(H + step.reshape(3, 3), a, b)
+        minus, _ = _residuals_and_jacobian(H - step.reshape(3, 3), a, b)
+        np.testing.assert_allclose(J[:, :, k], (plus - minus) / 2e-6, atol=1e-6)
+
+
+def test_decomposition_holds_the_true_motion_and_plane() -> None:
+    K = np.array([[420.0, 0, 355], [0, 421, 250], [0, 0, 1]])
+    T_b_a = se3.exp(np.array([0.2, -0.1, 0.05, 0.02, -0.1, 0.06]))
+    normal, distance = np.array([0.1, -0.2, 1.0]) / np.linalg.norm([0.1, -0.2, 1.0]), 2.0
+    H = K @ (T_b_a[:3, :3] + np.outer(T_b_a[:3, 3], normal) / distance) @ np.linalg.inv(K)
+    expected = T_b_a.copy()
+    expected[:3, 3] /= distance
+    motions = decompose_homography(H, K)
+    assert any(
+        np.allclose(T, expected, atol=1e-6) and np.allclose(n, normal, atol=1e-6)
+        for T, n in motions
+    )

@@ -1,0 +1,50 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+
+from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.triangulation import back_project, project, triangulate
+
+K = np.array([[420.0, 0, 355], [0, 421, 250], [0, 0, 1]])
+
+
+def test_back_projection_inverts_projection() -> None:
+    points = np.array([[0.5, -0.2, 2.0], [-1.0, 0.3, 5.0]])
+    np.testing.assert_allclose(back_project(project(points, K), points[:, 2], K), points)
+    assert np.isnan(project(np.array([[0.0, 0.0, -1.0]]), K)).all()
+
+
+def test_exact_views_give_the_points_and_their_parallax() -> None:
+    rng = np.random.default_rng(1)
+    T_world_a = se3.exp(np.array([5.0, 6, 7, 0.3, -0.2, 0.1]))
+    T_world_b = T_world_a @ se3.exp(np.array([1.0, 0, 0, 0, 0.1, 0]))
+    points = se3.transform_points(T_world_a, rng.uniform([-1, -1, 3], [1, 1, 6], (20, 3)))
+    pixels_a = project(se3.transform_points(se3.inverse(T_world_a), points), K)
+    pixels_b = project(se3.transform_points(se3.inverse(T_world_b), points), K)
+    result = triangulate(T_world_a, T_world_b, pixels_a, pixels_b, K, K)
+    np.testing.assert_allclose(result.points_world, points, atol=1e-8)
+    assert result.good(np.radians(5), 0.01).all()
+    to_a, to_b = T_world_a[:3, 3] - points, T_world_b[:3, 3] - points
+    cosine = (to_a * to_b).sum(1) / np.linalg.norm(to_a, axis=1) / np.linalg.norm(to_b, axis=1)
+    np.testing.assert_allclose(result.parallax, np.arccos(cosine), atol=1e-7)
+
+
+def test_pure_rotation_and_points_behind_are_not_good() -> None:
+    pixels = np.array([[100.0, 90.0], [500.0, 300.0]])
+    turned = np.eye(4)
+    turned[:3, :3] = se3.exp_so3(np.array([0.0, 0.05, 0.0]))
+    directions = back_project(pixels, np.ones(2), K)
+    pixels_b = project(se3.transform_points(se3.inverse(turned), directions), K)
+    assert not triangulate(np.eye(4), turned, pixels, pixels_b, K, K).good(1e-3, 2.0).any()
+    # Diverging rays meet behind the cameras.
+    right = np.eye(4)
+    right[0, 3] = 1.0
+    behind = triangulate(np.eye(4), right, pixels, pixels + np.array([30.0, 0.0]), K, K)
+    assert not behind.good(1e-3, 2.0).any()
+
+
+def test_no_points() -> None:
+    empty = np.empty((0, 2))
+    result = triangulate(np.eye(4), np.eye(4), empty, empty, K, K)
+    assert result.points_world.shape == (0, 3)
+    assert result.good(0.0, 1.0).shape == (0,)
