@@ -98,7 +98,12 @@ def plot_trajectory(path: Path, summary: Summary) -> None:
     plan, time_axis = figure.subplots(1, 2, width_ratios=(1, 1))
     if truth is not None:
         plan.plot(
-            truth[:, horizontal, 3], truth[:, vertical, 3], color=_TRUTH_COLOUR, label="truth"
+            truth[:, horizontal, 3],
+            truth[:, vertical, 3],
+            color=_TRUTH_COLOUR,
+            linewidth=4,
+            alpha=0.6,
+            label="truth",
         )
     plan.plot(
         positions[:, horizontal], positions[:, vertical], color=_ESTIMATE_COLOUR, label="estimate"

@@ -120,6 +120,7 @@ def test_a_run_writes_json_report_and_trajectories(
     assert captured.err == ""  # no progress bar in a pipe
 
 
+@pytest.mark.slow
 @pytest.mark.dataset
 def test_kitti_excerpt_runs_in_mono(
     shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -141,6 +141,7 @@ def test_calibration_of_another_image_size_is_refused() -> None:
         run_odometry([frame(0, camera_info=info)], extract, Recorder())
 
 
+@pytest.mark.slow
 @pytest.mark.dataset
 def test_real_bag_tracks_every_frame_and_repeats_itself(shared_data: Path) -> None:
     load_extractor: Callable[..., Any] = pytest.importorskip(
