@@ -25,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 REQUIREMENTS := $(addprefix requirements/,runtime.txt training.txt development.txt ros-jazzy.txt)
 INTERFACES := $(wildcard msg/*.msg srv/*.srv)
-MESSAGE_SOURCES := $(INTERFACES) CMakeLists.txt package.xml setup.py setup.cfg \
+MESSAGE_SOURCES := $(INTERFACES) requirements/ros-jazzy.txt CMakeLists.txt package.xml setup.py setup.cfg \
 	$(wildcard cmake/*.cmake) $(shell find vendor -type f)
 PACKAGES_STAMP := $(VENV)/.packages
 MESSAGES_STAMP := $(VENV)/.messages
@@ -96,7 +96,7 @@ $(PACKAGES_STAMP): $(REQUIREMENTS) requirements/constraints.txt
 		echo "superpoint: pip could not install the packages: is the network there? (whole log: .venv/pip.log)"; exit 1; }
 	@touch $@
 
-$(MESSAGES_STAMP): $(PACKAGES_STAMP) $(MESSAGE_SOURCES)
+$(MESSAGES_STAMP): $(MESSAGE_SOURCES) | $(PACKAGES_STAMP)
 	$(call say,building $(words $(INTERFACES)) messages and tf2_msgs into .venv)
 	@{ SUPERPOINT_ROS_TREE=1 python -m pip install --no-deps --no-build-isolation --force-reinstall . && \
 		cmake -S vendor/tf2_msgs -B build/tf2_msgs -GNinja -DCMAKE_INSTALL_PREFIX=$(VENV) -DCMAKE_BUILD_TYPE=Release \
