@@ -15,6 +15,7 @@ from superpoint_ros.geometry import se3
 
 _CHI2_95_2D = 5.991
 _CHI2_95_1D = 3.841
+_STEP_TOLERANCE = 1e-6  # metres and radians
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ def refine_pose(
         row_fraction = None
     system = np.eye(6)
     # The first rounds forgive a start that is some pixels off; the last is the 95 % gate.
-    for gate_factor in (9.0, 3.0, 1.0):
-        for _ in range(config.refine_iterations):
+    for gate_factor, iterations in ((9.0, 2), (3.0, 2), (1.0, config.refine_iterations)):
+        for _ in range(iterations):
             residuals, J = _residuals_with_shutter(points_world, pixels, K, T, row_fraction, psi)
             squared = np.einsum("nk,nk->n", residuals, residuals)
             active = squared < gate_factor * gate
@@ -183,7 +184,7 @@ def refine_pose(
             T = T @ se3.exp(step[:6])
             if row_fraction is not None:
                 psi = psi + step[6:]
-            if np.abs(step).max() < 1e-6:
+            if np.abs(step).max() < _STEP_TOLERANCE:
                 break
     residuals, _ = _residuals_with_shutter(points_world, pixels, K, T, row_fraction, psi)
     squared = np.einsum("nk,nk->n", residuals, residuals)

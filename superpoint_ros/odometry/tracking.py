@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,10 @@ class TrackingConfig(Config):
         maximum=1.0,
     )
     max_landmarks: int = option(
-        1500, "Most landmarks searched for in a frame.", minimum=50, maximum=100000
+        1500, "Most landmarks searched for near the first pose.", minimum=50, maximum=100000
+    )
+    max_landmarks_wide: int = option(
+        600, "Most landmarks searched for near the prediction.", minimum=50, maximum=100000
     )
     min_inliers: int = option(15, "Fewest landmarks that make a pose.", minimum=6, maximum=1000)
     relocalization_inliers: int = option(
@@ -163,7 +167,13 @@ def track_local_map(
     scale = size_hw[1] / 640.0
     undistorted = _undistorted_features(observation)
     T_world_cam_predicted = motion.predict(observation.stamp_ns)
-    rows, predicted = _select(local_map, T_world_cam_predicted, observation, config, scale)
+    rows, predicted = _select(
+        local_map,
+        T_world_cam_predicted,
+        observation,
+        config.search_radius_px * scale,
+        config.max_landmarks_wide,
+    )
     if len(rows) < config.min_inliers:
         return None
     pairs = match_guided(
@@ -171,7 +181,7 @@ def track_local_map(
         undistorted,
         predicted,
         config.search_radius_px * scale,
-        MatchConfig(min_similarity=config.min_similarity, max_ratio=config.max_ratio),
+        _match_config(config.min_similarity, config.max_ratio),
     )
     pose = _robust_pose(
         local_map.points[rows[pairs[:, 0]]], observation, pairs[:, 1], config, depth
@@ -213,7 +223,7 @@ def refine_on_map(
     size_hw = observation.features.image_size_hw
     scale = size_hw[1] / 640.0
     undistorted = _undistorted_features(observation)
-    rows, predicted = _select(local_map, T_world_cam, observation, config, 0.0)
+    rows, predicted = _select(local_map, T_world_cam, observation, 0.0, config.max_landmarks)
     if len(rows) < config.min_inliers:
         return None
     pairs = match_guided(
@@ -221,7 +231,7 @@ def refine_on_map(
         undistorted,
         predicted,
         config.refined_radius_px * scale,
-        MatchConfig(min_similarity=config.min_similarity),
+        _match_config(config.min_similarity, 1.0),
     )
     if len(pairs) < config.min_inliers:
         return None
@@ -272,7 +282,7 @@ def track_keyframe(
     pairs = match(
         keyframe.observation.features.take(seen),
         observation.features,
-        MatchConfig(min_similarity=config.min_similarity, max_ratio=config.max_ratio),
+        _match_config(config.min_similarity, config.max_ratio),
     )
     finite = np.isfinite(observation.pixels[pairs[:, 1]]).all(axis=1)
     pairs = pairs[finite]
@@ -304,6 +314,13 @@ def _robust_pose(
     )
 
 
+# Building a config checks its ranges, which takes longer than it should once per frame.
+@functools.lru_cache(maxsize=8)
+def _match_config(min_similarity: float, max_ratio: float) -> MatchConfig:
+    return MatchConfig(min_similarity=min_similarity, max_ratio=max_ratio)
+
+
+@functools.lru_cache(maxsize=8)
 def _pnp_config(config: TrackingConfig, min_inliers: int) -> PnpConfig:
     return dataclasses.replace(config.pnp, min_inliers=min_inliers)
 
@@ -312,19 +329,19 @@ def _select(
     local_map: LocalMap,
     T_world_cam: Array,
     observation: Observation,
-    config: TrackingConfig,
-    margin_scale: float,
+    margin_px: float,
+    max_landmarks: int,
 ) -> tuple[Array, Array]:
-    """Return rows and predicted pixels of the landmarks to search for, at most max_landmarks."""
+    """Return rows and predicted pixels of the landmarks to search for, the best if too many."""
     visible = local_map.visible_from(
         T_world_cam,
         observation.K,
         observation.features.image_size_hw,
-        config.search_radius_px * margin_scale,
+        margin_px,
     )
-    if len(visible.rows) <= config.max_landmarks:
+    if len(visible.rows) <= max_landmarks:
         return visible.rows, visible.pixels
-    best = np.sort(local_map.most_reliable(visible.rows, config.max_landmarks))
+    best = np.sort(local_map.most_reliable(visible.rows, max_landmarks))
     return visible.rows[best], visible.pixels[best]
 
 
