@@ -33,9 +33,9 @@ class Build(build_py):
                 "superpoint_ros: no editable install, the messages are compiled: use `make env`, "
                 "which runs from this tree, or `pip install .`"
             )
+        build_lib = Path(self.build_lib)
+        shutil.rmtree(build_lib, ignore_errors=True)  # of the last build, maybe of the other kind
         if ONLY_MESSAGES:
-            build_lib = Path(self.build_lib)
-            shutil.rmtree(build_lib, ignore_errors=True)  # a full build may have left modules
             build_lib.mkdir(parents=True)
             # The package directory made below has no __init__.py, so this tree's package wins.
             (build_lib / "superpoint_ros_tree.pth").write_text(f"{TREE}\n", encoding="utf-8")
