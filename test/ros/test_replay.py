@@ -17,23 +17,23 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("superpoint_ros.msg", reason="needs the built messages")
 
-from rosbags.typesys import Stores, get_typestore  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from superpoint_ros.config import from_mapping  # noqa: E402
-from superpoint_ros.evaluation.bag import BagReader  # noqa: E402
-from superpoint_ros.evaluation.bag_writer import write_bag  # noqa: E402
-from superpoint_ros.evaluation.lockstep import run_odometry  # noqa: E402
-from superpoint_ros.evaluation.replay import read_replay  # noqa: E402
-from superpoint_ros.evaluation.synthetic import SequenceConfig  # noqa: E402
-from superpoint_ros.features.extractor import load_extractor  # noqa: E402
-from superpoint_ros.network.weights import WeightsError, find_weights  # noqa: E402
-from superpoint_ros.odometry.visual_odometry import (  # noqa: E402
+from superpoint_ros.config import from_mapping
+from superpoint_ros.evaluation.bag import BagReader
+from superpoint_ros.evaluation.bag_writer import write_bag
+from superpoint_ros.evaluation.lockstep import run_odometry
+from superpoint_ros.evaluation.replay import read_replay
+from superpoint_ros.evaluation.synthetic import SequenceConfig
+from superpoint_ros.features.extractor import load_extractor
+from superpoint_ros.network.weights import WeightsError, find_weights
+from superpoint_ros.odometry.visual_odometry import (
     OdometryConfig,
     VisualOdometry,
 )
-from superpoint_ros.ros.bag_player import copy_message, image_to_ros  # noqa: E402
-from superpoint_ros.ros.frames import Mounting  # noqa: E402
+from superpoint_ros.ros.bag_player import copy_message, image_to_ros
+from superpoint_ros.ros.frames import Mounting
 
 pytestmark = pytest.mark.ros
 
