@@ -1,0 +1,214 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole odometry on a world of points: known poses, no images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from superpoint_ros.config import from_mapping
+from superpoint_ros.data import Array, TrackingResult, TrackingState
+from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.homography import warp_points
+from superpoint_ros.odometry import OdometryConfig, VisualOdometry
+
+from .conftest import K, PointWorld
+
+
+def config(mode: str, **changes: object) -> OdometryConfig:
+    return from_mapping(OdometryConfig, {"mode": mode, **changes})
+
+
+def forward_curve(frames: int) -> list[Array]:
+    """Poses of a camera that goes 2 cm a frame on a curve, starting at the identity."""
+    return [
+        se3.exp(k * np.array([0.008, 0.002, 0.018, 0.001, 0.006, -0.001])) for k in range(frames)
+    ]
+
+
+def run(
+    odometry: VisualOdometry, world: PointWorld, poses: list[Array], blind: range = range(0)
+) -> list[TrackingResult]:
+    with_depth = odometry.config.mode == "rgbd"
+    return [
+        odometry.track(world.observe(k, T, with_depth, k in blind)) for k, T in enumerate(poses)
+    ]
+
+
+def position_errors(results: list[TrackingResult], poses: list[Array]) -> Array:
+    return np.array(
+        [
+            np.linalg.norm(r.T_world_cam[:3, 3] - T[:3, 3])
+            for r, T in zip(results, poses, strict=True)
+            if r.T_world_cam is not None
+        ]
+    )
+
+
+def aligned_errors(results: list[TrackingResult], poses: list[Array]) -> Array:
+    """Return position errors after the best similarity (Umeyama)."""
+    pairs = [
+        (r.T_world_cam[:3, 3], T[:3, 3])
+        for r, T in zip(results, poses, strict=True)
+        if r.T_world_cam is not None
+    ]
+    x, y = np.array([p for p, _ in pairs]), np.array([p for _, p in pairs])
+    xc, yc = x - x.mean(0), y - y.mean(0)
+    U, S, Vt = np.linalg.svd(yc.T @ xc)
+    D = np.diag([1, 1, np.sign(np.linalg.det(U @ Vt))])
+    scale = (S * np.diag(D)).sum() / (xc**2).sum()
+    return np.asarray(np.linalg.norm(scale * xc @ (U @ D @ Vt).T - yc, axis=1))
+
+
+def test_rgbd_is_metric_from_the_first_frame(room: PointWorld) -> None:
+    poses = forward_curve(60)
+    results = run(VisualOdometry(config("rgbd")), room, poses)
+    assert all(r.state == TrackingState.TRACKING for r in results)
+    assert results[0].T_world_cam is not None
+    np.testing.assert_allclose(results[0].T_world_cam, np.eye(4), atol=1e-12)
+    # 1.2 m of path: under 1 %.
+    assert position_errors(results, poses).max() < 0.012
+    last = results[-1]
+    assert last.covariance is not None
+    assert np.linalg.eigvalsh(last.covariance)[0] > 0
+    assert last.matches is not None
+    assert last.matches.inliers.mean() > 0.8
+    assert last.num_keyframes > 2
+    assert {"track"} <= set(last.latency_ms)
+
+
+def test_rgbd_bears_pure_rotation_and_knows_the_way_back(room: PointWorld) -> None:
+    turn = [se3.exp(np.array([0, 0, 0, 0, np.radians(1.5) * k, 0])) for k in range(40)]
+    poses = turn + turn[::-1]
+    results = run(VisualOdometry(config("rgbd")), room, poses)
+    assert all(r.T_world_cam is not None for r in results)
+    assert position_errors(results, poses).max() < 0.02
+    last = results[-1].T_world_cam
+    assert last is not None
+    assert np.degrees(np.linalg.norm(se3.log_so3(last[:3, :3]))) < 0.3
+
+
+def test_mono_is_right_up_to_scale(room: PointWorld) -> None:
+    poses = forward_curve(80)
+    results = run(VisualOdometry(config("mono")), room, poses)
+    started = [r.state for r in results].index(TrackingState.TRACKING)
+    assert started < 20
+    assert all(r.state == TrackingState.TRACKING for r in results[started:])
+    assert all(r.T_world_cam is None for r in results[:started])
+    # 1.6 m of path: under 1 %; the two first views, with little parallax, are the worst.
+    assert np.sqrt((aligned_errors(results, poses) ** 2).mean()) < 0.012
+
+
+def test_mono_starts_on_a_plane(plane: PointWorld) -> None:
+    poses = [se3.exp(k * np.array([0.02, 0.006, 0.004, 0.001, 0.0, 0.002])) for k in range(60)]
+    results = run(VisualOdometry(config("mono")), plane, poses)
+    started = [r.state for r in results].index(TrackingState.TRACKING)
+    assert started < 30
+    assert all(r.state == TrackingState.TRACKING for r in results[started:])
+    assert aligned_errors(results, poses).max() < 0.03
+
+
+def test_mono_waits_while_the_camera_only_turns(room: PointWorld) -> None:
+    poses = [se3.exp(np.array([0, 0, 0, 0, np.radians(0.8) * k, 0])) for k in range(25)]
+    results = run(VisualOdometry(config("mono")), room, poses)
+    assert all(r.state == TrackingState.INITIALIZING for r in results)
+
+
+def test_homography_mode_follows_a_plane_over_several_references(plane: PointWorld) -> None:
+    poses = [se3.exp(k * np.array([0.03, 0.01, 0.01, 0.002, -0.001, 0.004])) for k in range(110)]
+    results = run(VisualOdometry(config("homography")), plane, poses)
+    assert all(r.state == TrackingState.TRACKING for r in results)
+    assert sum(r.is_keyframe for r in results) >= 3
+    # The truth: H_b_0 = K (R + t n^T / d) K^-1 with the plane z = 3 + 0.15 x - 0.1 y.
+    normal = np.array([-0.15, 0.1, 1.0]) / np.linalg.norm([-0.15, 0.1, 1.0])
+    distance = 3.0 * normal[2]
+    pixels = np.array([[220.0, 140.0], [420.0, 140.0], [220.0, 340.0], [420.0, 340.0]])
+    for k in (10, 50, 109):
+        T_b_0 = se3.inverse(poses[k])
+        H = K @ (T_b_0[:3, :3] + np.outer(T_b_0[:3, 3], normal) / distance) @ np.linalg.inv(K)
+        measured = results[k].H_b_0
+        assert measured is not None
+        error = warp_points(measured, pixels) - warp_points(H, pixels)
+        assert np.linalg.norm(error, axis=1).max() < 4.0
+
+
+def test_a_blackout_ends_in_relocalisation_in_the_same_map(room: PointWorld) -> None:
+    poses = forward_curve(50)
+    results = run(VisualOdometry(config("rgbd")), room, poses, blind=range(25, 40))
+    assert [r.state for r in results[25:40]] == [TrackingState.LOST] * 15
+    assert all(r.T_world_cam is None for r in results[25:40])
+    assert results[40].state == TrackingState.TRACKING
+    assert {r.map_id for r in results} == {0}
+    assert position_errors(results, poses).max() < 0.02
+
+
+def test_a_long_blackout_starts_a_new_map_and_says_so(room: PointWorld) -> None:
+    poses = forward_curve(60)
+    odometry = VisualOdometry(config("rgbd", max_lost_frames=10))
+    results = run(odometry, room, poses, blind=range(20, 40))
+    assert results[39].T_world_cam is None
+    assert results[40].state == TrackingState.TRACKING
+    assert results[40].map_id == 1
+    # The new map starts where the last pose was.
+    before, after = results[19].T_world_cam, results[40].T_world_cam
+    assert before is not None
+    assert after is not None
+    np.testing.assert_allclose(after, before, atol=1e-12)
+
+
+def test_the_same_input_gives_the_same_bits(room: PointWorld) -> None:
+    observations = [room.observe(k, T, True) for k, T in enumerate(forward_curve(30))]
+    runs = []
+    for _ in range(2):
+        odometry = VisualOdometry(config("rgbd"))
+        runs.append([odometry.track(o).T_world_cam for o in observations])
+    for first, second in zip(*runs, strict=True):
+        assert first is not None
+        assert second is not None
+        assert first.tobytes() == second.tobytes()
+
+
+def test_the_map_stays_bounded_and_can_be_read(room: PointWorld) -> None:
+    odometry = VisualOdometry(
+        config(
+            "rgbd", local_map={"max_keyframes": 5, "max_landmarks": 800}, bundle={"enabled": False}
+        )
+    )
+    turn = [se3.exp(np.array([0, 0, 0, 0, np.radians(4.0) * k, 0])) for k in range(90)]
+    results = run(odometry, room, turn)
+    assert max(r.num_keyframes for r in results) <= 5
+    assert max(r.num_landmarks for r in results) <= 800 + 400  # a frame's worth before culling
+    landmarks = odometry.landmarks_world()
+    assert landmarks.shape == (results[-1].num_landmarks, 3)
+    # They lie on the walls.
+    distance = np.abs(np.abs(landmarks) / [3.0, 2.0, 4.0] - 1.0).min(axis=1)
+    assert np.median(distance) < 0.03
+
+
+def test_reset_starts_at_a_given_pose_with_a_new_map(room: PointWorld) -> None:
+    odometry = VisualOdometry(config("rgbd"))
+    run(odometry, room, forward_curve(3))
+    T_start = se3.exp(np.array([1.0, 2, 3, 0.1, 0.2, 0.3]))
+    odometry.reset(T_start)
+    result = odometry.track(room.observe(0, np.eye(4), True))  # also time may start anew
+    assert result.map_id == 1
+    assert result.T_world_cam is not None
+    np.testing.assert_allclose(result.T_world_cam, T_start, atol=1e-12)
+
+
+def test_time_that_does_not_ascend_is_refused(room: PointWorld) -> None:
+    odometry = VisualOdometry(config("rgbd"))
+    odometry.track(room.observe(5, np.eye(4), True))
+    with pytest.raises(ValueError, match="reset"):
+        odometry.track(room.observe(5, np.eye(4), True))
+
+
+@pytest.mark.parametrize("mode", ["mono", "rgbd", "homography"])
+def test_frames_without_features_are_no_error(mode: str, room: PointWorld) -> None:
+    room.clutter = 0
+    odometry = VisualOdometry(config(mode))
+    poses = forward_curve(4)
+    results = run(odometry, room, poses, blind=range(4))
+    assert all(r.T_world_cam is None and r.H_b_a is None for r in results)
+    assert all(r.state == TrackingState.INITIALIZING for r in results)
