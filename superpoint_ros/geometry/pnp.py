@@ -15,7 +15,7 @@ from superpoint_ros.geometry import se3
 
 _CHI2_95_2D = 5.991
 _CHI2_95_1D = 3.841
-_STEP_TOLERANCE = 1e-6  # metres and radians
+_STEP_TOLERANCE = 1e-6  # metres and radians: far below any sensor's noise
 
 
 @dataclass(frozen=True)

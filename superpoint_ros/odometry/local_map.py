@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array, Features, Observation
-from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.bundle_adjustment import BundleProblem, BundleResult
 from superpoint_ros.geometry.triangulation import project
 from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
@@ -186,10 +186,9 @@ class LocalMap:
 
     def covisible_keyframes(self, landmark_ids: Array) -> list[tuple[int, Keyframe]]:
         """Return (number of shared landmarks, keyframe), most shared first, newest on a tie."""
-        present = np.unique(landmark_ids[landmark_ids != NO_LANDMARK])
+        are_shared = self._membership(landmark_ids)
         counted = [
-            (int(np.isin(keyframe.landmark_ids, present).sum()), keyframe)
-            for keyframe in self.keyframes
+            (int(are_shared(keyframe.landmark_ids).sum()), keyframe) for keyframe in self.keyframes
         ]
         counted.sort(key=lambda pair: (-pair[0], -pair[1].index))
         return [pair for pair in counted if pair[0] > 0]
@@ -227,8 +226,9 @@ class LocalMap:
         ids = np.unique(np.concatenate([keyframe.landmark_ids for keyframe in free]))
         ids = ids[ids != NO_LANDMARK]
         free_indices = {keyframe.index for keyframe in free}
+        are_free = self._membership(ids)
         shared = [
-            (int(np.isin(keyframe.landmark_ids, ids).sum()), keyframe)
+            (int(are_free(keyframe.landmark_ids).sum()), keyframe)
             for keyframe in self.keyframes
             if keyframe.index not in free_indices
         ]
@@ -246,7 +246,7 @@ class LocalMap:
 
         camera_index, keypoint_index = [], []
         for i, keyframe in enumerate(cameras):
-            keypoints = np.flatnonzero(np.isin(keyframe.landmark_ids, ids))
+            keypoints = np.flatnonzero(are_free(keyframe.landmark_ids))
             camera_index.append(np.full(len(keypoints), i))
             keypoint_index.append(keypoints)
         cameras_of = np.concatenate(camera_index)
@@ -298,6 +298,18 @@ class LocalMap:
         present = self.contains(window.landmark_ids)
         self.points[self.rows_of(window.landmark_ids[present])] = result.points_world[present]
 
+    def _membership(self, ids: Array) -> Callable[[Array], Array]:
+        """Return a fast `isin(., ids)` for ids of landmarks in the map and `NO_LANDMARK`."""
+        base = int(self.ids[0]) if len(self.ids) else 0
+        table = np.zeros(self._next_id - base + 1, bool)
+        table[np.maximum(ids - base, -1)] = True
+        table[-1] = False  # where NO_LANDMARK points
+
+        def is_member(candidates: Array) -> Array:
+            return np.asarray(table[np.maximum(candidates - base, -1)])
+
+        return is_member
+
     def _look_from(self, rows: Array, descriptors: Array, T_world_cam: Array) -> None:
         offset = T_world_cam[:3, 3] - self.points[rows]
         distance = np.maximum(np.linalg.norm(offset, axis=1), 1e-9)
@@ -308,9 +320,8 @@ class LocalMap:
     def _drop_surplus_keyframes(self) -> None:
         while len(self.keyframes) > self._config.max_keyframes:
             # The newest five stay; of the rest goes the one that shares least with the present.
-            newest = self.keyframes[-1]
-            present = newest.landmark_ids[newest.landmark_ids != NO_LANDMARK]
-            shares = [np.isin(k.landmark_ids, present).sum() for k in self.keyframes[:-5]]
+            are_present = self._membership(self.keyframes[-1].landmark_ids)
+            shares = [are_present(k.landmark_ids).sum() for k in self.keyframes[:-5]]
             del self.keyframes[int(np.argmin(shares)) if shares else 0]
 
     def _observer_counts(self) -> Array:
@@ -323,7 +334,9 @@ class LocalMap:
     def _keep(self, keep: Array) -> None:
         if keep.all():
             return
-        gone = self.ids[~keep]
+        are_gone = self._membership(self.ids[~keep])
+        for keyframe in self.keyframes:
+            keyframe.landmark_ids[are_gone(keyframe.landmark_ids)] = NO_LANDMARK
         self.ids, self.points = self.ids[keep], self.points[keep]
         self.descriptors = self.descriptors[keep]
         self._view_direction = self._view_direction[keep]
@@ -331,10 +344,3 @@ class LocalMap:
         self._visible_count = self._visible_count[keep]
         self._found_count = self._found_count[keep]
         self._born = self._born[keep]
-        for keyframe in self.keyframes:
-            keyframe.landmark_ids[np.isin(keyframe.landmark_ids, gone)] = NO_LANDMARK
-
-
-def relative_pose(reference: Keyframe, T_world_cam: Array) -> Array:
-    """Return `T_ref_cam` (4, 4): survives an adjustment of the reference's pose."""
-    return np.asarray(se3.inverse(reference.T_world_cam) @ T_world_cam, np.float64)
