@@ -99,8 +99,8 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
             reliability=self.config.image_reliability,
         )
         self._own_timers = [
-            self.create_timer(PERIOD_S, self._diagnostics.publish),
-            self.create_timer(_REFRESH_S, self._refresh),
+            self.create_steady_timer(PERIOD_S, self._diagnostics.publish),
+            self.create_steady_timer(_REFRESH_S, self._refresh),
         ]
         self._started = time.monotonic()
         self.get_logger().info(
@@ -128,6 +128,8 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
             self.problems.clear("topic")
         elif time.monotonic() - self._started > 2.0:
             self.problems.report("topic", trouble)
+        if time.monotonic() - self._started > 2.0:
+            self.check_clock()
 
     def _on_image(self, message: Any) -> None:
         """Hand the image to the worker; the executor goes on at once."""

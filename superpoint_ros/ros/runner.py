@@ -13,12 +13,14 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import (
     InvalidNamespaceException,
     InvalidNodeNameException,
@@ -33,7 +35,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.signals import SignalHandlerOptions
 
 from superpoint_ros.config import Config, ConfigError
-from superpoint_ros.ros.log import Problems
+from superpoint_ros.ros.log import REPEAT_S, Problems
 from superpoint_ros.ros.parameters import NodeParameters, rewrite_rcl_error
 
 DEFAULT_NAMESPACE = "superpoint"
@@ -68,6 +70,7 @@ class Worker(Generic[JobT]):
         self._logger = logger
         self._condition = threading.Condition()
         self._is_stopping = False
+        self._last_trace = ("", 0.0)
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._thread.start()
 
@@ -109,7 +112,14 @@ class Worker(Generic[JobT]):
             except Exception:
                 # The rim: a bug on one frame must not end a robot's odometry in silence.
                 if not self._is_stopping:
-                    self._logger.error(f"frame failed:\n{traceback.format_exc()}")
+                    self._say(traceback.format_exc())
+
+    def _say(self, trace: str) -> None:
+        """Log a bug, the same one at most every ten seconds."""
+        last, since = self._last_trace
+        if trace != last or time.monotonic() - since > REPEAT_S:
+            self._last_trace = (trace, time.monotonic())
+            self._logger.error(f"frame failed:\n{trace}")
 
 
 class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
@@ -163,6 +173,22 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
 
     def on_config(self, config: ConfigT) -> None:
         """Take over settings that changed while running."""
+
+    def create_steady_timer(self, period_s: float, callback: Callable[[], None]) -> Any:
+        """Return a timer of the computer's own time: it fires also while /clock stands still."""
+        return self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def check_clock(self) -> None:
+        """Report a simulated time that does not run."""
+        is_simulated = self.get_parameter("use_sim_time").value
+        if is_simulated and self.get_clock().now().nanoseconds == 0:
+            self.problems.report(
+                "clock",
+                "use_sim_time is true but nothing comes on /clock: play the bag with --clock, or "
+                "set use_sim_time to false",
+            )
+        else:
+            self.problems.clear("clock")
 
     # Life cycle
 

@@ -171,6 +171,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._is_paused = False
         self._pending_reset: tuple[Array | None] | None = None  # T_odom_base or None
         self._last_intake_ns: int | None = None
+        self._num_given = 0  # features given to the synchroniser and not come back
         self._last_depth_ns: int | None = None
         self._last_pose: tuple[int, int, Array] | None = None  # stamp, map_id, T_odom_child
         self._map_due = 0.0
@@ -183,8 +184,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._worker = Worker(self._track, config.queue_size, self.get_logger())
         self._make_inputs()
         self._own_timers = [
-            self.create_timer(PERIOD_S, self._diagnostics.publish),
-            self.create_timer(_REFRESH_S, self._refresh),
+            self.create_steady_timer(PERIOD_S, self._diagnostics.publish),
+            self.create_steady_timer(_REFRESH_S, self._refresh),
         ]
         self.get_logger().info(
             f"{config.odometry.mode} odometry, features from "
@@ -284,6 +285,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             if self._synchronizer is None:
                 self.counters.add("dropped", self._worker.put(_Job(frame)))
                 return
+        self._num_given += 1
         self._feature_source.signalMessage(frame)
 
     def _is_in_order(self, stamp_ns: int) -> bool:
@@ -321,6 +323,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
 
     def _on_pair(self, frame: Any, depth: Any) -> None:
         self.problems.clear("pairing")
+        self._num_given -= 1
         if self._worker is not None:
             self.counters.add("dropped", self._worker.put(_Job(frame, depth)))
 
@@ -342,6 +345,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             self.problems.report("topic", "; ".join(sentences))
         elif not sentences:
             self.problems.clear("topic")
+        if age > 2.0:
+            self.check_clock()
         is_silent = time.monotonic() - self._last_frame > _SILENCE_S
         if is_silent and self.takes_features_by_topic and self.is_active and age > _SILENCE_S:
             topic = self.resolve_topic_name("features")
@@ -357,6 +362,9 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         if self._synchronizer is None or self._last_intake_ns is None:
             return
         features, depths = (list(queue) for queue in self._synchronizer.queues)
+        num_evicted = max(self._num_given - len(features), 0)
+        self._num_given -= num_evicted
+        self.counters.add("unpaired", num_evicted)
         if len(features) < 5:
             return
         topic = self._depths.topic
@@ -568,7 +576,9 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         counts = self.counters.snapshot()
         status.frames_received = counts["received"]
         status.frames_tracked = counts["tracked"]
-        status.frames_dropped = counts["dropped"] + counts["late"] + counts["bad"]
+        status.frames_dropped = sum(
+            counts[name] for name in ("dropped", "late", "bad", "unpaired")
+        )
         self._outputs["status"].publish(status)
 
     def _is_wanted(self, name: str) -> bool:

@@ -492,7 +492,7 @@ def test_tf(graph, rng):
 
 
 def test_what_is_missing_is_named(graph, rng):
-    process = graph.start("tracker_node", *RGBD)
+    process = graph.start("tracker_node", *RGBD, "-p", "use_sim_time:=true")
     recording = Recording(graph, rng)
     recording.wait_until_connected()
     wrong = CameraInfo(header=conversions.make_header(START_NS, "camera"))  # zero intrinsics
@@ -501,13 +501,14 @@ def test_what_is_missing_is_named(graph, rng):
         header = conversions.make_header(START_NS + 100_000_000 * index, "camera")
         features = recording.wall.features(recording.wall.pose(index))
         recording.features.publish(conversions.features_to_message(features, header))
-        late = conversions.make_header(START_NS + 100_000_000 * index + 10**9 // 2, "camera")
+        late = conversions.make_header(START_NS + 100_000_000 * index + 450_000_000, "camera")
         recording.depths.publish(Image(header=late, encoding="16UC1"))
-    graph.wait(lambda: False, timeout=1.5)
+    graph.wait(lambda: False, timeout=2.0)
     code, _, output = graph.interrupt(process)
     assert code == 0
     assert "not calibrated" in output
-    assert "do not pair: newest stamps are +0.500 s apart" in output
+    assert "nothing comes on /clock" in output
+    assert "do not pair: newest stamps are +0.450 s apart" in output
 
 
 # ---- both in one process ------------------------------------------------------------------------

@@ -1,0 +1,30 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The transport benchmark in small: nothing is lost between two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip install .")
+
+pytestmark = pytest.mark.ros
+
+
+def test_nothing_is_lost(tmp_path):
+    output = tmp_path / "result.json"
+    command = [sys.executable, "-m", "superpoint_ros.ros.transport_benchmark"]
+    options = ["--seconds", "2", "--hz", "20", "--domain", str(1 + (os.getpid() + 50) % 100)]
+    done = subprocess.run(
+        [*command, *options, "--json", str(output)], capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(output.read_text())
+    assert (result["sent"], result["received"], result["lost"]) == (40, 40, 0)
+    assert result["publisher_memory"]["growth_mib"] < 20.0
