@@ -61,7 +61,7 @@ lint: $(PACKAGES_STAMP)  ## formatting, spelling, types and import contracts
 	$(call say,mypy)
 	@mypy --no-error-summary
 	$(call say,import contracts)
-	@lint-imports --no-timings | tail -3
+	@contracts=$$(lint-imports) || { echo "$$contracts"; exit 1; }
 
 test: $(MESSAGES_STAMP) lint  ## lint, types, import contracts and pytest (PYTEST_ARGS="-k ...")
 	$(call say,pytest)
