@@ -29,18 +29,21 @@ class RollingShutterConfig(Config):
         minimum=-0.1,
         maximum=0.1,
     )
-    acceleration_sigma: float = option(
-        0.1,
-        "How far the angular velocity while reading may be from the one since the last frame, "
-        "radians per second.",
+    acceleration: float = option(
+        3.0,
+        "Angular acceleration to expect, rad/s^2: the turn while reading may differ by so much "
+        "from that since the last frame.",
         minimum=0.0,
-        maximum=100.0,
+        maximum=1000.0,
     )
 
-    @property
-    def sigma(self) -> float:
-        """How far a turn during the readout may be from the predicted one, radians."""
-        return abs(self.readout) * self.acceleration_sigma
+    def sigma(self, seconds: float) -> float:
+        """How far a turn during the readout may be from the one predicted, radians.
+
+        Args:
+            seconds: Since the last frame.
+        """
+        return abs(self.readout) * self.acceleration * min(seconds, 1.0)
 
 
 def row_fractions(observation: Observation) -> Array:

@@ -30,6 +30,9 @@ from superpoint_ros.odometry.rolling_shutter import (
 )
 
 
+_MAX_GAP = 0.5  # seconds: over longer gaps a motion is not smooth
+
+
 @dataclass(frozen=True)
 class TrackingConfig(Config):
     """Search for the map's landmarks in a frame."""
@@ -114,11 +117,15 @@ class MotionModel:
         self._twist = self.velocity_to(stamp_ns, T_world_cam)
         self._stamp_ns, self._T_world_cam = stamp_ns, T_world_cam
 
+    def seconds_to(self, stamp_ns: int) -> float:
+        """Return the time from the last pose to `stamp_ns`, seconds; 0 if there is none."""
+        return 0.0 if self._stamp_ns is None else 1e-9 * (stamp_ns - self._stamp_ns)
+
     def velocity_to(self, stamp_ns: int, T_world_cam: Array) -> Array:
-        """Return the mean twist (6,) per second from the last pose to this one; zeros if none."""
-        if self._stamp_ns is None or stamp_ns <= self._stamp_ns:
+        """Return the mean twist (6,) per second since the last pose; zeros if it is too old."""
+        seconds = self.seconds_to(stamp_ns)
+        if not 0.0 < seconds < _MAX_GAP:
             return np.zeros(6)
-        seconds = 1e-9 * (stamp_ns - self._stamp_ns)
         return se3.log(se3.inverse(self._T_world_cam) @ T_world_cam) / seconds
 
     def correct(self, T_new_old: Array) -> None:
@@ -130,16 +137,12 @@ class MotionModel:
         """Between the last two poses, camera frame, rad/s. (3,)."""
         return self._twist[3:].copy()
 
-    def stop(self) -> None:
-        """Assume the camera stands still from here."""
-        self._twist = np.zeros(6)
-
     def predict(self, stamp_ns: int) -> Array:
-        """Return the expected pose (4, 4); beyond half a second the velocity is not believed."""
+        """Return the expected pose (4, 4); after a gap the velocity is not believed."""
         if self._stamp_ns is None:
             return self._T_world_cam
-        seconds = 1e-9 * (stamp_ns - self._stamp_ns)
-        if not 0.0 < seconds < 0.5:
+        seconds = self.seconds_to(stamp_ns)
+        if not 0.0 < seconds < _MAX_GAP:
             return self._T_world_cam
         return np.asarray(self._T_world_cam @ se3.exp(seconds * self._twist), np.float64)
 
@@ -195,7 +198,7 @@ def track_local_map(
         pose.T_world_cam,
         config,
         depth,
-        shutter.sigma,
+        shutter.sigma(motion.seconds_to(observation.stamp_ns)),
         count=True,
     )
 

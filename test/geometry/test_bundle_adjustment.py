@@ -1,0 +1,99 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import numpy as np
+
+from superpoint_ros.data import Array
+from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.bundle_adjustment import BundleProblem, adjust_bundle
+from superpoint_ros.geometry.triangulation import project
+
+# Two cameras of another K each: K comes with the keyframe.
+K = np.array([[500.0, 0, 322], [0, 505, 236], [0, 0, 1]])
+K_OTHER = np.array([[620.0, 0, 300], [0, 610, 250], [0, 0, 1]])
+
+
+def problem(
+    rng: np.random.Generator, anchors: int, with_depth: bool
+) -> tuple[BundleProblem, Array, Array]:
+    """Return a disturbed problem of 5 cameras and 60 points, and the true poses and points."""
+    poses = np.stack(
+        [se3.exp(i * np.array([0.1, 0.02, 0.05, 0.01, 0.03, -0.02])) for i in range(5)]
+    )
+    points = rng.uniform([-1.5, -1, 3], [1.5, 1, 6], (60, 3))
+    Ks = np.stack([K, K, K_OTHER, K, K])
+    camera_index, point_index = (a.ravel() for a in np.meshgrid(range(5), range(60)))
+    points_cam = np.stack(
+        [
+            se3.transform_points(se3.inverse(poses[c]), points[p : p + 1])[0]
+            for c, p in zip(camera_index, point_index, strict=True)
+        ]
+    )
+    pixels = np.stack(
+        [project(p[None], Ks[c])[0] for c, p in zip(camera_index, points_cam, strict=True)]
+    )
+    start = np.stack(
+        [T if i < anchors else T @ se3.exp(rng.normal(0, 0.01, 6)) for i, T in enumerate(poses)]
+    )
+    made = BundleProblem(
+        T_world_cam=start,
+        K=Ks,
+        is_fixed=np.arange(5) < anchors,
+        points_world=points + rng.normal(0, 0.05, points.shape),
+        camera_index=camera_index,
+        point_index=point_index,
+        pixels=pixels + rng.normal(0, 0.5, pixels.shape),
+        depth=points_cam[:, 2] + rng.normal(0, 0.01, 300) if with_depth else np.full(300, np.nan),
+        depth_sigma=np.full(300, 0.01 if with_depth else np.nan),
+    )
+    return made, poses, points
+
+
+def test_mono_with_two_anchors_finds_poses_and_points() -> None:
+    made, poses, points = problem(np.random.default_rng(1), 2, with_depth=False)
+    result = adjust_bundle(made, 0.5, 20)
+    assert result is not None
+    for T, truth in zip(result.T_world_cam, poses, strict=True):
+        # Going sideways and turning look alike: without depth this is two standard deviations.
+        assert np.linalg.norm(se3.log(se3.inverse(truth) @ T)) < 0.015
+    assert np.median(np.linalg.norm(result.points_world - points, axis=1)) < 0.03
+    np.testing.assert_array_equal(result.T_world_cam[:2], poses[:2])
+    assert result.is_inlier.mean() > 0.9
+
+
+def test_depth_fixes_the_scale_with_one_anchor_and_a_wrong_match_is_cut() -> None:
+    made, poses, points = problem(np.random.default_rng(2), 1, with_depth=True)
+    made.pixels[7] += [40.0, -30.0]
+    result = adjust_bundle(made, 0.5, 20)
+    assert result is not None
+    assert not result.is_inlier[7]
+    for T, truth in zip(result.T_world_cam, poses, strict=True):
+        assert np.linalg.norm(se3.log(se3.inverse(truth) @ T)) < 0.01
+    assert np.median(np.linalg.norm(result.points_world - points, axis=1)) < 0.01
+
+
+def test_the_same_problem_gives_the_same_bits() -> None:
+    made, _, _ = problem(np.random.default_rng(3), 2, with_depth=True)
+    first, second = adjust_bundle(made, 0.5, 5), adjust_bundle(made, 0.5, 5)
+    assert first is not None
+    assert second is not None
+    assert first.T_world_cam.tobytes() == second.T_world_cam.tobytes()
+    assert first.points_world.tobytes() == second.points_world.tobytes()
+
+
+def test_an_undetermined_point_gives_no_nonsense() -> None:
+    made, poses, _ = problem(np.random.default_rng(4), 2, with_depth=False)
+    chosen = made.point_index != 9
+    chosen[np.flatnonzero(~chosen)[0]] = True  # one ray, no depth
+    lonely = dataclasses.replace(
+        made,
+        **{
+            name: getattr(made, name)[chosen]
+            for name in ("camera_index", "point_index", "pixels", "depth", "depth_sigma")
+        },
+    )
+    result = adjust_bundle(lonely, 0.5, 10)
+    if result is not None:  # Levenberg's damping may hold it
+        assert np.isfinite(result.points_world).all()
+        assert np.linalg.norm(se3.log(se3.inverse(poses[4]) @ result.T_world_cam[4])) < 0.02
