@@ -29,7 +29,6 @@ from superpoint_ros.odometry.rolling_shutter import (
     row_fractions,
 )
 
-
 _MAX_GAP = 0.5  # seconds: over longer gaps a motion is not smooth
 
 

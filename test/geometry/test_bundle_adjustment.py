@@ -57,7 +57,7 @@ def test_mono_with_two_anchors_finds_poses_and_points() -> None:
     for T, truth in zip(result.T_world_cam, poses, strict=True):
         # Going sideways and turning look alike: without depth this is two standard deviations.
         assert np.linalg.norm(se3.log(se3.inverse(truth) @ T)) < 0.015
-    assert np.median(np.linalg.norm(result.points_world - points, axis=1)) < 0.03
+    assert np.median(np.linalg.norm(result.points_world - points, axis=1)) < 0.05
     np.testing.assert_array_equal(result.T_world_cam[:2], poses[:2])
     assert result.is_inlier.mean() > 0.9
 
