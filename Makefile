@@ -7,7 +7,10 @@ VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 OUT ?= out
 BAG ?=
+ARGS ?=
 DEMO_BAG := ../shared/data/bags/tum_fr1_rpy_rgbd
+# A Kinect: its depth comes in fifths of a millimetre there, its rows are read one after the other.
+DEMO_ARGS := --depth-units-per-metre 5000 --param tracker_node:odometry.rolling_shutter.readout:=0.02
 PYTEST_ARGS ?=
 
 SHELL := /bin/bash
@@ -41,16 +44,16 @@ env: $(MESSAGES_STAMP)  ## make the environment in .venv: pinned packages and ou
 
 msgs: $(MESSAGES_STAMP)  ## build the messages into .venv (again only when they changed)
 
-demo: $(MESSAGES_STAMP)  ## play a bag through both nodes over DDS; results in out/ (BAG=path takes any bag)
+demo: $(MESSAGES_STAMP)  ## play a bag through both nodes over DDS; results in out/ (BAG=path ARGS="...": any bag)
 ifneq ($(BAG),)
 	$(call say,replaying $(BAG); results go to $(OUT)/)
-	@superpoint replay "$(BAG)" --out "$(OUT)"
+	@superpoint replay "$(BAG)" --out "$(OUT)" $(ARGS)
 else ifneq ($(wildcard $(DEMO_BAG)),)
 	$(call say,replaying $(DEMO_BAG); results go to $(OUT)/)
-	@superpoint replay "$(DEMO_BAG)" --depth-units-per-metre 5000 --out "$(OUT)"
+	@superpoint replay "$(DEMO_BAG)" $(DEMO_ARGS) --out "$(OUT)" $(ARGS)
 else
 	$(call say,rendering a sequence and replaying it; results go to $(OUT)/)
-	@superpoint replay --out "$(OUT)"
+	@superpoint replay --out "$(OUT)" $(ARGS)
 endif
 
 lint: $(PACKAGES_STAMP)  ## formatting, spelling, types and import contracts
