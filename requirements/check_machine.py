@@ -11,7 +11,7 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 
 def find_obstacle():
     """Return what is wrong with this machine and its cure; None if nothing is."""
-    version = sys.version_info[:2]
+    version = "{}.{}".format(*sys.version_info)
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         return (
             f"Python {version} will not do, name one of 3.10 to 3.13: make env PYTHON=python3.11"
