@@ -35,7 +35,8 @@ def weights(tmp_path):
 
 
 @pytest.fixture
-def context():
+def context(monkeypatch):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=77)
     yield context
