@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from superpoint_ros.network.superpoint import SuperPoint
 
 _VALIDATION_PAIRS = 100
-STAGES = ("magicpoint", "pseudo-labels", "superpoint", "export")
+STAGES = ("magicpoint", "pseudo-labels", "superpoint", "refine", "export")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,18 +94,29 @@ def _pseudo_labels(configs: Path, out: Path, images: Path | None, device: str) -
 
 
 def _superpoint(configs: Path, out: Path, images: Path | None, device: str) -> None:
+    _train_on_photos(configs / "superpoint.yaml", out / "magicpoint", out, images, device)
+
+
+def _refine(configs: Path, out: Path, images: Path | None, device: str) -> None:
+    _train_on_photos(configs / "refine.yaml", out / "superpoint", out, images, device)
+
+
+def _train_on_photos(
+    config_path: Path, before: Path, out: Path, images: Path | None, device: str
+) -> None:
+    """Train on warped pairs, starting from the stage before."""
     from superpoint_ros.config import load_yaml
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.trainer import TrainConfig, make_source, train
 
-    config = load_yaml(TrainConfig, configs / "superpoint.yaml")
+    config = load_yaml(TrainConfig, config_path)
     photos = LabelledPhotos(_required(images), out / "pseudo-labels", config.photos)
     print(
         f"superpoint train: {len(photos)} labelled photos, {len(photos.skipped)} skipped",
         file=sys.stderr,
     )
-    initial = _load_network(out / "magicpoint").state_dict()
-    train(config, make_source(config, photos), out / "superpoint", initial, device)
+    initial = _load_network(before).state_dict()
+    train(config, make_source(config, photos), out / config_path.stem, initial, device)
 
 
 def _export(configs: Path, out: Path, images: Path | None, device: str) -> None:
@@ -115,7 +126,7 @@ def _export(configs: Path, out: Path, images: Path | None, device: str) -> None:
     from superpoint_ros.features.extractor import load_extractor
     from superpoint_ros.network.weights import load_weights, save_weights
     from superpoint_ros.training.datasets import list_photos
-    from superpoint_ros.training.provenance import make_card
+    from superpoint_ros.training.provenance import LAST_STAGE, make_card
     from superpoint_ros.training.validation import (
         VALIDATION_PROTOCOL,
         make_validation_pairs,
@@ -123,7 +134,7 @@ def _export(configs: Path, out: Path, images: Path | None, device: str) -> None:
     )
 
     path = out / "superpoint.safetensors"
-    card = save_weights(path, _load_network(out / "superpoint"), make_card(out), half=True)
+    card = save_weights(path, _load_network(out / LAST_STAGE), make_card(out), half=True)
     if images is not None and list_photos(images, "validation"):
         limit = VALIDATION_PROTOCOL.max_keypoints
         extract = load_extractor(str(path), device=device, max_keypoints=limit)
@@ -168,5 +179,6 @@ _RUNNERS: dict[str, Callable[[Path, Path, Path | None, str], None]] = {
     "magicpoint": _magicpoint,
     "pseudo-labels": _pseudo_labels,
     "superpoint": _superpoint,
+    "refine": _refine,
     "export": _export,
 }

@@ -104,6 +104,12 @@ class PhotoConfig(Config):
         0.0, "Labels with a smaller score count in proportion; 0: all count whole", minimum=0.0
     )
     max_labels: int = option(400, "Most labels per photo, best first", minimum=1)
+    nms_radius_px: float = option(
+        0.0,
+        "In a view, labels nearer than this to a better one are dropped, pixels: a view that "
+        "shrinks the photo crowds them",
+        minimum=0.0,
+    )
     points: int = option(256, "Correspondences per pair for the descriptor loss", minimum=8)
     keypoint_share: float = option(
         0.7, "Largest share of the correspondences that are keypoints", minimum=0.0, maximum=1.0
@@ -360,8 +366,8 @@ def _make_pair(
     index = np.arange(count)
     return _Pair(
         name=photo.name,
-        a=_make_view(photo, H_a_p, size_hw, augmentation, rng, is_subpixel),
-        b=_make_view(photo, H_b_p, size_hw, augmentation, rng, is_subpixel),
+        a=_make_view(photo, H_a_p, size_hw, config, augmentation, rng, is_subpixel),
+        b=_make_view(photo, H_b_p, size_hw, config, augmentation, rng, is_subpixel),
         H_b_a=(H_b_a / H_b_a[2, 2]).astype(np.float32),
         points_a=padded[0],
         points_b=padded[1],
@@ -380,6 +386,7 @@ def _make_view(
     photo: LabelledPhoto,
     H_v_p: Array,
     size_hw: tuple[int, int],
+    config: PhotoConfig,
     augmentation: AugmentationConfig,
     rng: np.random.Generator,
     is_subpixel: bool,
@@ -387,12 +394,22 @@ def _make_view(
     image = augment(warp_image(photo.image, H_v_p, size_hw), rng, augmentation)
     points = warp_points(H_v_p, photo.points)
     inside = is_inside(points, size_hw)
-    mass = splat(points[inside], size_hw, is_subpixel, photo.weights[inside])
+    points, weights = points[inside], photo.weights[inside]
+    if config.nms_radius_px > 0:
+        kept = _is_best_around(points, config.nms_radius_px)
+        points, weights = points[kept], weights[kept]
+    mass = splat(points, size_hw, is_subpixel, weights)
     seen = valid_mask(H_v_p, (photo.image.shape[0], photo.image.shape[1]), size_hw)
     # The edge of the photo is no place for labels: the adaptation eroded it too.
     seen = cv2.erode(seen.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=1)
     cells = seen.reshape(size_hw[0] // CELL_SIZE, CELL_SIZE, size_hw[1] // CELL_SIZE, CELL_SIZE)
     return _ViewItem(image, mass, cells.min((1, 3)) > 0)
+
+
+def _is_best_around(points: Array, radius: float) -> Array:
+    """Return (N,) bool: which points have none before them within the radius."""
+    distance = np.abs(points[:, None] - points[None]).max(2)
+    return np.asarray(~np.tril(distance < radius, -1).any(1))
 
 
 def _to_view(items: list[_ViewItem]) -> View:

@@ -16,8 +16,11 @@ import torch
 from superpoint_ros.config import ConfigError
 from superpoint_ros.network.weights import ModelCard
 from superpoint_ros.training.checkpoint import load_checkpoint
+from superpoint_ros.training.trainer import CHECKPOINT_NAME
 
 METRICS_NAME = "metrics.json"
+_TRAINED = ("magicpoint", "superpoint", "refine")
+LAST_STAGE = "refine"
 
 
 def make_card(out: Path, name: str = "superpoint") -> ModelCard:
@@ -31,28 +34,32 @@ def make_card(out: Path, name: str = "superpoint") -> ModelCard:
     Raises:
         ConfigError: There is no checkpoint of the joint stage.
     """
-    joint = load_checkpoint(out / "superpoint" / "last.pt")
-    if joint is None:
-        raise ConfigError(f"{out / 'superpoint'}: no checkpoint; train first")
-    detector = load_checkpoint(out / "magicpoint" / "last.pt")
+    stages = {name: load_checkpoint(out / name / CHECKPOINT_NAME) for name in _TRAINED}
+    last = stages[LAST_STAGE]
+    if last is None:
+        raise ConfigError(f"{out / LAST_STAGE}: no checkpoint; train first")
+    done = {name: state for name, state in stages.items() if state is not None}
+    wall_time_s = sum(state.wall_time_s for state in done.values())
     labels = sum(1 for _ in (out / "pseudo-labels").rglob("*.npz"))
-    wall_time_s = joint.wall_time_s + (detector.wall_time_s if detector else 0.0)
     metrics: Mapping[str, Any] = {}
     if (out / METRICS_NAME).is_file():
         metrics = json.loads((out / METRICS_NAME).read_text(encoding="utf-8"))
     return ModelCard(
         name=name,
         licence="Apache-2.0",
-        config={"magicpoint": detector.config if detector else {}, "superpoint": joint.config},
+        config={name: state.config for name, state in done.items()},
         data=("synthetic shapes", f"{labels} photos with homographic-adaptation labels"),
-        seed=int(joint.config["seed"]),
+        seed=int(last.config["seed"]),
         commit=_commit(),
         wall_time_s=round(wall_time_s, 1),
         hardware=f"{platform.processor() or platform.machine()}, "
         f"{torch.get_num_threads()} threads",
         metrics=metrics,
-        notes=f"Joint stage: {joint.step} steps, {len(joint.skipped_steps)} skipped. Wall time "
-        "is of the two training stages, without the labelling.",
+        notes="Steps (skipped): "
+        + ", ".join(
+            f"{name} {state.step} ({len(state.skipped_steps)})" for name, state in done.items()
+        )
+        + ". Wall time is of these stages, without the labelling.",
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from superpoint_ros.config import Config, ConfigError, option, to_mapping
+from superpoint_ros.config import Config, ConfigError, from_mapping, option, to_mapping
 from superpoint_ros.network.cells import CELL_SIZE, cell_centres
 from superpoint_ros.network.superpoint import (
     HIDDEN_LAYERS,
@@ -67,8 +67,9 @@ class LossConfig(Config):
         choices=("contrastive", "hinge", "hinge_normalised"),
     )
     descriptor_weight: float = option(1.0, "Weight of the descriptor loss", minimum=0.0)
+    detector_weight: float = option(3.0, "Weight of the detector's cross-entropy", minimum=0.0)
     localization_weight: float = option(
-        0.5, "Weight of the distance between both views' refined keypoints", minimum=0.0
+        0.03, "Weight of the distance between both views' refined keypoints", minimum=0.0
     )
     temperature: float = option(0.07, "Temperature of the contrastive loss", minimum=0.001)
     safe_radius_px: float = option(
@@ -156,9 +157,8 @@ def compute_losses(network: SuperPoint, batch: Batch, config: TrainConfig) -> di
     both = network(_to_network(torch.cat([batch.a.images, batch.b.images])))
     half = len(batch.a.images)
     a, b = (DenseOutput(*(part[s] for part in both)) for s in (slice(half), slice(half, None)))
-    terms = {
-        "detector": (_detector_term(a.logits, batch.a) + _detector_term(b.logits, batch.b)) / 2.0
-    }
+    detector = (_detector_term(a.logits, batch.a) + _detector_term(b.logits, batch.b)) / 2.0
+    terms = {"detector": config.loss.detector_weight * detector}
     if config.loss.localization_weight > 0:
         terms["localization"] = config.loss.localization_weight * _localization_term(a, b, batch)
     if config.is_joint:
@@ -264,7 +264,7 @@ def train(
     path = folder / CHECKPOINT_NAME
     state = load_checkpoint(path)
     if state is not None:
-        _check_same_config(state.config, to_mapping(config), path)
+        _check_same_config(state.config, config, path)
         network.load_state_dict(state.network)
         optimizer.load_state_dict(state.optimizer)
         _LOG.info("%s: resumed at step %d of %d", folder.name, state.step, config.steps)
@@ -355,10 +355,12 @@ def _save(
     path.with_name("history.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
-def _check_same_config(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
+def _check_same_config(old: dict[str, Any], config: TrainConfig, path: Path) -> None:
     """Refuse to mix two trainings; what changes no result, and the length, may differ."""
     free = {"steps", "decay_share", "checkpoint_every_s", "loader_threads", "log_every"}
-    changed = sorted(key for key in new if key not in free and old.get(key) != new[key])
+    # Settings that are younger than the checkpoint had their default's effect.
+    before, now = to_mapping(from_mapping(TrainConfig, old, str(path))), to_mapping(config)
+    changed = sorted(key for key in now if key not in free and before[key] != now[key])
     if changed:
         raise ConfigError(
             f"{path}: made with another config ({', '.join(changed)}); choose another --out"

@@ -35,9 +35,11 @@ def tiny(tmp_path: Path) -> Path:
     images.mkdir()
     (configs / "magicpoint.yaml").write_text(NETWORK + "shapes: {height: 48, width: 64}\n")
     (configs / "pseudo_labels.yaml").write_text("teacher: corners\nwarps: 3\n")
-    (configs / "superpoint.yaml").write_text(
-        NETWORK + "source: photos\nis_joint: true\nphotos: {height: 48, width: 64, points: 16}\n"
-    )
+    for name in ("superpoint", "refine"):
+        (configs / f"{name}.yaml").write_text(
+            NETWORK
+            + "source: photos\nis_joint: true\nphotos: {height: 48, width: 64, points: 16}\n"
+        )
     rng = np.random.default_rng(0)
     for index in range(30):
         if is_validation(f"{index}.png"):
@@ -58,7 +60,7 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     network, card = load_weights(out / "superpoint.safetensors")
     assert network.config.descriptor_dim == 16
     assert card.licence == "Apache-2.0"
-    assert card.config["superpoint"]["steps"] == 2
+    assert card.config["refine"]["steps"] == 2
     assert card.wall_time_s > 0
     before = (out / "magicpoint" / "last.pt").stat().st_mtime_ns
     assert train.run(parse("all", *words, "--out", str(out), "--device", "cpu")) == 0
@@ -77,4 +79,5 @@ def test_the_shipped_configs_are_legal() -> None:
     folder = train.find_configs()
     assert load_yaml(TrainConfig, folder / "magicpoint.yaml").source == "shapes"
     assert load_yaml(TrainConfig, folder / "superpoint.yaml").is_joint
+    assert load_yaml(TrainConfig, folder / "refine.yaml").is_joint
     assert load_yaml(AdaptationConfig, folder / "pseudo_labels.yaml").warps > 1
