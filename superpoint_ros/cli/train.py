@@ -134,7 +134,7 @@ def _export(configs: Path, out: Path, images: Path | None, device: str) -> None:
     )
 
     path = out / "superpoint.safetensors"
-    card = save_weights(path, _load_network(out / LAST_STAGE), make_card(out), half=True)
+    card = save_weights(path, _load_network(out / LAST_STAGE), make_card(out, images), half=True)
     if images is not None and list_photos(images, "validation"):
         limit = VALIDATION_PROTOCOL.max_keypoints
         extract = load_extractor(str(path), device=device, max_keypoints=limit)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import collections
+import csv
 import json
 import platform
 import subprocess
@@ -19,16 +21,19 @@ from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.trainer import CHECKPOINT_NAME
 
 METRICS_NAME = "metrics.json"
+MANIFEST_NAME = "manifest.csv"
 _TRAINED = ("magicpoint", "superpoint", "refine")
 LAST_STAGE = "refine"
 
 
-def make_card(out: Path, name: str = "superpoint") -> ModelCard:
+def make_card(out: Path, images: Path | None = None, name: str = "superpoint") -> ModelCard:
     """Gather the provenance of a finished (or running) chain.
 
     Args:
         out: Folder of the run: stages' checkpoints, and `metrics.json` (name -> number) if the
             weights have been measured.
+        images: Folder of the photos; its `manifest.csv` (file, source, licence), if there is one,
+            is summed up in the card.
         name: Of the model.
 
     Raises:
@@ -40,7 +45,7 @@ def make_card(out: Path, name: str = "superpoint") -> ModelCard:
         raise ConfigError(f"{out / LAST_STAGE}: no checkpoint; train first")
     done = {name: state for name, state in stages.items() if state is not None}
     wall_time_s = sum(state.wall_time_s for state in done.values())
-    labels = sum(1 for _ in (out / "pseudo-labels").rglob("*.npz"))
+    labelled = [path.stem for path in (out / "pseudo-labels").rglob("*.npz")]
     metrics: Mapping[str, Any] = {}
     if (out / METRICS_NAME).is_file():
         metrics = json.loads((out / METRICS_NAME).read_text(encoding="utf-8"))
@@ -48,12 +53,15 @@ def make_card(out: Path, name: str = "superpoint") -> ModelCard:
         name=name,
         licence="Apache-2.0",
         config={name: state.config for name, state in done.items()},
-        data=("synthetic shapes", f"{labels} photos with homographic-adaptation labels"),
+        data=(
+            "synthetic shapes",
+            f"{len(labelled)} photos labelled by homographic adaptation",
+            *(_describe_photos(images / MANIFEST_NAME, set(labelled)) if images else ()),
+        ),
         seed=int(last.config["seed"]),
         commit=_commit(),
         wall_time_s=round(wall_time_s, 1),
-        hardware=f"{platform.processor() or platform.machine()}, "
-        f"{torch.get_num_threads()} threads",
+        hardware=f"{_processor()}, {torch.get_num_threads()} threads",
         metrics=metrics,
         notes="Steps (skipped): "
         + ", ".join(
@@ -61,6 +69,19 @@ def make_card(out: Path, name: str = "superpoint") -> ModelCard:
         )
         + ". Wall time is of these stages, without the labelling.",
     )
+
+
+def _describe_photos(manifest: Path, names: set[str]) -> list[str]:
+    """Return "source: number of photos (licence)" of the named photos, most first."""
+    if not manifest.is_file():
+        return []
+    with manifest.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row.get("file") in names]
+    counts = collections.Counter((row.get("source"), row.get("licence")) for row in rows)
+    return [
+        f"{source}: {count} photos ({licence})"
+        for (source, licence), count in counts.most_common()
+    ]
 
 
 def _commit() -> str:
@@ -76,3 +97,15 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return answer.stdout.strip()
+
+
+def _processor() -> str:
+    """Return the name of the GPU, else of the CPU."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

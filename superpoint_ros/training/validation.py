@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from superpoint_ros.data import Array
 from superpoint_ros.evaluation.homography import (
     Extract,
     Protocol,
@@ -37,21 +39,60 @@ def make_validation_pairs(
         size_hw: (height, width) of the views.
         seed: Same seed, same pairs.
     """
+    mild = HomographyConfig(perspective=0.05, scale=1.1, rotation_deg=5.0, translation=0.02)
+
+    def draw(rng: np.random.Generator, source_hw: tuple[int, int]) -> tuple[Array, Array]:
+        H_a_p = sample_homography(rng, source_hw, size_hw, mild)
+        return H_a_p, sample_homography(rng, source_hw, size_hw, VALIDATION_VIEWS)
+
+    return _make_pairs(images, count, size_hw, seed, draw)
+
+
+def make_rotated_pairs(
+    images: Path,
+    count: int,
+    angle_deg: float,
+    size_hw: tuple[int, int] = (240, 240),
+    seed: int = 0,
+) -> list[HomographyPair]:
+    """Turn photos of the validation split about their middle, with photometric noise."""
+    cos, sin = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
+
+    def draw(rng: np.random.Generator, source_hw: tuple[int, int]) -> tuple[Array, Array]:
+        source = (np.array(source_hw[::-1]) - 1) / 2
+        target = (np.array(size_hw[::-1]) - 1) / 2
+        views = []
+        for R in (np.eye(2), np.array([[cos, -sin], [sin, cos]])):
+            H = np.eye(3)
+            H[:2, :2] = R
+            H[:2, 2] = target - R @ source
+            views.append(H)
+        return views[0], views[1]
+
+    return _make_pairs(images, count, size_hw, seed, draw)
+
+
+def _make_pairs(
+    images: Path,
+    count: int,
+    size_hw: tuple[int, int],
+    seed: int,
+    draw: Callable[[np.random.Generator, tuple[int, int]], tuple[Array, Array]],
+) -> list[HomographyPair]:
+    """Warp photos to both of the views that `draw` returns."""
     pairs: list[HomographyPair] = []
     noise = AugmentationConfig(probability=0.3)
     paths = list_photos(images, "validation")
-    for index in range(count):
+    for index in range(count if paths else 0):
         rng = np.random.default_rng([seed, index])
-        photo = read_photo(paths[index % len(paths)])
+        path = paths[index % len(paths)]
+        photo = read_photo(path)
         if photo is None:
             continue
-        source_hw = (photo.shape[0], photo.shape[1])
-        mild = HomographyConfig(perspective=0.05, scale=1.1, rotation_deg=5.0, translation=0.02)
-        H_a_p = sample_homography(rng, source_hw, size_hw, mild)
-        H_b_p = sample_homography(rng, source_hw, size_hw, VALIDATION_VIEWS)
+        H_a_p, H_b_p = draw(rng, (photo.shape[0], photo.shape[1]))
         pairs.append(
             HomographyPair(
-                f"{paths[index % len(paths)].name}#{index}",
+                f"{path.name}#{index}",
                 augment(warp_image(photo, H_a_p, size_hw), rng, noise),
                 augment(warp_image(photo, H_b_p, size_hw), rng, noise),
                 H_b_p @ np.linalg.inv(H_a_p),
