@@ -143,6 +143,7 @@ class LocalFeatures:
 class _Job:
     frame: Any  # Features message or LocalFeatures
     depth: Any = None  # depth image message
+    run: int = 0  # how often time had jumped back when it came
 
 
 class TrackerNode(ManagedNode[TrackerConfig]):
@@ -170,6 +171,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._odometry = VisualOdometry(config.odometry)
         self._is_paused = False
         self._pending_reset: tuple[Array | None] | None = None  # T_odom_base or None
+        self._run = 0  # counts jumps back of time
+        self._last_tracked_ns: int | None = None
         self._last_intake_ns: int | None = None
         self._num_given = 0  # features given to the synchroniser and not come back
         self._last_depth_ns: int | None = None
@@ -270,7 +273,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
 
     def take_features(self, frame: Any) -> None:
         """Take the next Features message or LocalFeatures."""
-        if not self.is_active or self._worker is None:
+        worker = self._worker
+        if not self.is_active or worker is None:
             return
         self.counters.add("received")
         self._last_frame = time.monotonic()
@@ -283,9 +287,9 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             if not self._is_in_order(stamp_ns):
                 return
             if self._synchronizer is None:
-                self.counters.add("dropped", self._worker.put(_Job(frame)))
+                self.counters.add("dropped", worker.put(_Job(frame, run=self._run)))
                 return
-        self._num_given += 1
+            self._num_given += 1
         self._feature_source.signalMessage(frame)
 
     def _is_in_order(self, stamp_ns: int) -> bool:
@@ -303,7 +307,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         if self._worker is not None:
             self.counters.add("dropped", self._worker.clear())
         self._forget_after(stamp_ns, last)
-        self._pending_reset = (None,)
+        self._run += 1  # a frame that the worker has in hand now is of the time before
+        self._pending_reset = self._pending_reset or (None,)
         return True
 
     def _on_depth(self, message: Any) -> None:
@@ -323,9 +328,11 @@ class TrackerNode(ManagedNode[TrackerConfig]):
 
     def _on_pair(self, frame: Any, depth: Any) -> None:
         self.problems.clear("pairing")
-        self._num_given -= 1
-        if self._worker is not None:
-            self.counters.add("dropped", self._worker.put(_Job(frame, depth)))
+        worker = self._worker
+        with self._lock:
+            self._num_given -= 1
+            if worker is not None:
+                self.counters.add("dropped", worker.put(_Job(frame, depth, self._run)))
 
     def _on_camera_info(self, message: Any) -> None:
         try:
@@ -361,9 +368,10 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         """Say how far features and depth are apart when they do not pair."""
         if self._synchronizer is None or self._last_intake_ns is None:
             return
-        features, depths = (list(queue) for queue in self._synchronizer.queues)
-        num_evicted = max(self._num_given - len(features), 0)
-        self._num_given -= num_evicted
+        with self._lock:
+            features, depths = (list(queue) for queue in self._synchronizer.queues)
+            num_evicted = max(self._num_given - len(features), 0)
+            self._num_given -= num_evicted
         self.counters.add("unpaired", num_evicted)
         if len(features) < 5:
             return
@@ -382,15 +390,16 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     # Services
 
     def _on_reset(self, request: Any, response: Any) -> Any:
-        self._pending_reset = (None,)
+        with self._lock:
+            self._pending_reset = (None,)
         return response
 
     def _on_reset_to_pose(self, request: Any, response: Any) -> Any:
-        self._pending_reset = (
-            pose_from_rpy(
-                request.x, request.y, request.z, request.roll, request.pitch, request.yaw
-            ),
+        T_odom_base = pose_from_rpy(
+            request.x, request.y, request.z, request.roll, request.pitch, request.yaw
         )
+        with self._lock:
+            self._pending_reset = (T_odom_base,)
         return response
 
     def _on_pause(self, request: Any, response: Any) -> Any:
@@ -428,7 +437,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             return
         self.problems.clear("frame")
         self._find_mounting(header.frame_id)
-        self._reset_if_asked()
+        if not self._is_next(job):
+            return
         with watch.stage("odometry"):
             result = self._odometry.track(observation)
         latency = {"features": float(job.frame.latency_ms), **watch.latency_ms}
@@ -458,11 +468,23 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         except DecodeError as error:
             raise DecodeError(f"{self._depths.topic}: {error}") from None
 
-    def _reset_if_asked(self) -> None:
-        asked, self._pending_reset = self._pending_reset, None
-        if asked is None:
-            return
-        T_odom_base = asked[0]
+    def _is_next(self, job: _Job) -> bool:
+        """Return whether a frame follows the last one; reset before it if asked to."""
+        stamp_ns = stamp_to_ns(job.frame.header.stamp)
+        with self._lock:
+            if job.run != self._run:
+                self.counters.add("dropped")
+                return False
+            asked, self._pending_reset = self._pending_reset, None
+        if asked is not None:
+            self._reset(asked[0])
+        elif self._last_tracked_ns is not None and stamp_ns <= self._last_tracked_ns:
+            self.counters.add("late")  # its depth came after that of a later frame
+            return False
+        self._last_tracked_ns = stamp_ns
+        return True
+
+    def _reset(self, T_odom_base: Array | None) -> None:
         T_world_cam = None
         if T_odom_base is not None and self._mounting is not None:
             T_world_cam = self._mounting.camera_pose(T_odom_base)

@@ -1,0 +1,126 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tracker node in this process, its threads held still where a test needs it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip install .")
+
+import rclpy
+from rclpy.parameter import Parameter
+
+from superpoint_ros.data import Features
+from superpoint_ros.geometry.camera import Camera
+from superpoint_ros.ros import conversions
+from superpoint_ros.ros.tracker_node import LocalFeatures, TrackerNode
+
+pytestmark = pytest.mark.ros
+
+SIZE_HW = (48, 80)
+K = np.array([[60.0, 0.0, 39.5], [0.0, 60.0, 23.5], [0.0, 0.0, 1.0]])
+SECOND = 1_000_000_000
+
+
+@pytest.fixture
+def make_node(monkeypatch):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    nodes = []
+
+    def make(**parameters):
+        values = {"odometry.mode": "homography", **parameters}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        node = TrackerNode(context=context, parameter_overrides=overrides)
+        nodes.append(node)
+        return node
+
+    yield make
+    for node in nodes:
+        node.stop_work()
+        node.destroy_node()
+    context.try_shutdown()
+
+
+def local_features(stamp_ns, count=60):
+    rng = np.random.default_rng(7)
+    descriptors = rng.standard_normal((count, 16)).astype(np.float32)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    keypoints = rng.uniform((2, 2), (SIZE_HW[1] - 3, SIZE_HW[0] - 3), (count, 2))
+    features = Features(
+        keypoints.astype(np.float32), np.ones(count, np.float32), descriptors, SIZE_HW
+    )
+    return LocalFeatures(conversions.make_header(stamp_ns, "camera"), features, 1.0)
+
+
+def depth_message(stamp_ns):
+    message = conversions.image_to_message(
+        np.full((SIZE_HW[0], 2 * SIZE_HW[1]), 4, np.uint8),  # 0x0404 = 1028 mm
+        conversions.make_header(stamp_ns, "camera"),
+    )
+    message.encoding, message.width = "16UC1", SIZE_HW[1]
+    return message
+
+
+def start(node):
+    node.start()
+    node._camera = Camera(K, image_size_hw=SIZE_HW)
+    node._odometry_stamps = []
+    track = node._odometry.track
+
+    def record(observation):
+        result = track(observation)
+        node._odometry_stamps.append(observation.stamp_ns)
+        return result
+
+    node._odometry.track = record
+
+
+def wait(condition, timeout=10.0):
+    end = time.monotonic() + timeout
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return condition()
+
+
+def test_a_frame_in_hand_when_time_jumps_back_does_not_swallow_the_reset(make_node):
+    node = make_node(base_frame="")
+    start(node)
+    is_in_hand, may_go_on = threading.Event(), threading.Event()
+    unpack = node._unpack
+
+    def unpack_slowly(frame, camera):
+        is_in_hand.set()
+        assert may_go_on.wait(10.0)
+        return unpack(frame, camera)
+
+    node._unpack = unpack_slowly
+    node.take_features(local_features(100 * SECOND))
+    assert is_in_hand.wait(10.0)
+    for stamp_ns in (1 * SECOND, 2 * SECOND):  # the bag loops
+        node.take_features(local_features(stamp_ns))
+    may_go_on.set()
+    assert wait(lambda: node._odometry_stamps[-2:] == [1 * SECOND, 2 * SECOND])
+    assert node.counters["resets"] == 1
+    assert node.counters["dropped"] == 1
+
+
+def test_depth_that_pairs_out_of_order_makes_a_late_frame(make_node):
+    """At 100 Hz and a slop of 20 ms a depth image may fit the frame before the last one."""
+    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+    start(node)
+    ms = 1_000_000
+    for stamp_ns in (SECOND, SECOND + 10 * ms):
+        node.take_features(local_features(stamp_ns))
+    for stamp_ns in (SECOND + 12 * ms, SECOND + 15 * ms):
+        node._on_depth(depth_message(stamp_ns))
+    assert wait(lambda: node.counters["late"] == 1)
+    assert node._odometry_stamps == [SECOND + 10 * ms]
