@@ -164,7 +164,11 @@ def _key_to_ns(key: Any) -> int:
 
 
 class StandInTransformBroadcaster:
-    """Sends transforms on /tf (tf2_ros.TransformBroadcaster)."""
+    """Sends transforms on /tf (tf2_ros.TransformBroadcaster).
+
+    Attributes:
+        pub_tf: The publisher, to be destroyed by whoever made the broadcaster.
+    """
 
     def __init__(self, node: Node) -> None:
         from tf2_msgs.msg import TFMessage
@@ -173,12 +177,12 @@ class StandInTransformBroadcaster:
         profile = QoSProfile(
             depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
         )
-        self._publisher = node.create_publisher(TFMessage, "/tf", profile)
+        self.pub_tf = node.create_publisher(TFMessage, "/tf", profile)
 
     def sendTransform(self, transform: Any) -> None:
         """Publish one TransformStamped or a list of them."""
         transforms = transform if isinstance(transform, list) else [transform]
-        self._publisher.publish(self._message_type(transforms=transforms))
+        self.pub_tf.publish(self._message_type(transforms=transforms))
 
 
 class StandInTransformBuffer:
@@ -190,6 +194,7 @@ class StandInTransformBuffer:
     def __init__(self, node: Node) -> None:
         from tf2_msgs.msg import TFMessage
 
+        self._node = node
         self._parents: dict[str, tuple[str, Array]] = {}
         latched = QoSProfile(
             depth=100,
@@ -201,6 +206,11 @@ class StandInTransformBuffer:
             node.create_subscription(TFMessage, "/tf_static", self.add, latched),
             node.create_subscription(TFMessage, "/tf", self.add, moving),
         ]
+
+    def destroy(self) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
 
     def add(self, message: Any) -> None:
         """Take over the transforms of a TFMessage; broken ones are passed over."""
@@ -250,6 +260,10 @@ class _Tf2Buffer:
         self._listener = tf2_ros.TransformListener(self._buffer, node)
         self._error: Any = tf2_ros.TransformException
 
+    def destroy(self) -> None:
+        """End the subscriptions."""
+        self._listener.unregister()
+
     def has_frame(self, frame: str) -> bool:
         """Return whether any transform names the frame."""
         known = self._buffer.all_frames_as_yaml()
@@ -267,7 +281,7 @@ class _Tf2Buffer:
 
 
 def make_transform_buffer(node: Node) -> Any:
-    """Return something with `lookup(target, source)` and `has_frame(frame)`.
+    """Return something with `lookup(target, source)`, `has_frame(frame)` and `destroy()`.
 
     Raises:
         ImportError: Neither tf2_ros nor tf2_msgs is installed.
@@ -279,7 +293,7 @@ def make_transform_buffer(node: Node) -> Any:
 
 
 def make_transform_broadcaster(node: Node) -> Any:
-    """Return something with `sendTransform`.
+    """Return something with `sendTransform` and its publisher `pub_tf`.
 
     Raises:
         ImportError: Neither tf2_ros nor tf2_msgs is installed.

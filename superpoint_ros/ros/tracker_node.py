@@ -155,6 +155,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             "received", "tracked", "dropped", "late", "unpaired", "bad", "resets"
         )
         self.takes_features_by_topic = True
+        self._is_set_up = False
         self._worker: Worker[_Job] | None = None
         self._camera: Camera | None = None
         self._mounting: Mounting | None = None
@@ -183,6 +184,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         if config.base_frame and self._T_base_cam is None:
             self._tf_buffer = make_transform_buffer(self)
         self._tf = make_transform_broadcaster(self) if config.publish_tf else None
+        self._is_set_up = True
         self._make_outputs()
         self._worker = Worker(self._track, config.queue_size, self.get_logger())
         self._make_inputs()
@@ -259,10 +261,23 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             self.destroy_subscription(self._features)
         for publisher in self._outputs.values():
             self.destroy_publisher(publisher)
+        if self._tf is not None:
+            self.destroy_publisher(self._tf.pub_tf)
+        if self._tf_buffer is not None:
+            self._tf_buffer.destroy()
+        self._is_set_up = False
         self._path.destroy()
         self._debug.destroy()
         self._diagnostics.destroy()
         self._camera = self._mounting = None
+
+    def on_config(self, config: TrackerConfig) -> None:
+        """Open /tf when `publish_tf` is switched on."""
+        if config.publish_tf and self._is_set_up and self._tf is None:
+            try:
+                self._tf = make_transform_broadcaster(self)
+            except ImportError as error:
+                self.problems.report("publish_tf", f"publish_tf: {error}")
 
     def stop_work(self) -> bool:
         """End the worker."""

@@ -15,7 +15,9 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip install .")
 
 import rclpy
+import rclpy.executors
 from rclpy.parameter import Parameter
+from tf2_msgs.msg import TFMessage
 
 from superpoint_ros.data import Features
 from superpoint_ros.geometry.camera import Camera
@@ -124,3 +126,41 @@ def test_depth_that_pairs_out_of_order_makes_a_late_frame(make_node):
         node._on_depth(depth_message(stamp_ns))
     assert wait(lambda: node.counters["late"] == 1)
     assert node._odometry_stamps == [SECOND + 10 * ms]
+
+
+def test_tf_can_be_switched_on_later(make_node):
+    node = make_node(**{"odometry.mode": "rgbd", "base_frame": "", "publish_tf": False})
+    start(node)
+    sent = []
+    node.create_subscription(TFMessage, "/tf", sent.append, 10)
+    assert node.count_publishers("/tf") == 0
+    result = node.set_parameters([Parameter("publish_tf", value=True)])[0]
+    assert result.successful, result.reason
+    assert wait(lambda: node.count_publishers("/tf") == 1)
+    executor = rclpy.executors.SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    for number in range(1, 100):
+        node.take_features(local_features(number * SECOND // 10))
+        node._on_depth(depth_message(number * SECOND // 10))
+        executor.spin_once(timeout_sec=0.05)
+        if sent:
+            break
+    executor.shutdown()
+    assert sent[0].transforms[0].child_frame_id == "camera"
+
+
+def test_cleanup_leaves_nothing_behind(make_node):
+    node = make_node(**{"odometry.mode": "rgbd"})
+
+    def count():
+        of_node = (node.publishers, node.subscriptions, node.services, node.timers)
+        return [len(list(items)) for items in of_node] + [threading.active_count()]
+
+    before = count()
+    for _ in range(2):
+        node.trigger_configure()
+        node.trigger_activate()
+        assert count() > before
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        assert count() == before
