@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import rclpy
+from lifecycle_msgs.msg import State
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import (
     InvalidNamespaceException,
@@ -237,8 +238,9 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop for good."""
-        self.is_active = False
-        return TransitionCallbackReturn.SUCCESS
+        if state.state_id == State.PRIMARY_STATE_UNCONFIGURED:
+            return TransitionCallbackReturn.SUCCESS
+        return self.on_cleanup(state)
 
 
 def leave_quietly_while_importing() -> None:

@@ -164,3 +164,11 @@ def test_cleanup_leaves_nothing_behind(make_node):
         node.trigger_deactivate()
         node.trigger_cleanup()
         assert count() == before
+
+
+def test_shutdown_ends_the_work(make_node):
+    node = make_node()
+    before = threading.active_count(), len(list(node.subscriptions))
+    start(node)
+    node.trigger_shutdown()
+    assert (threading.active_count(), len(list(node.subscriptions))) == before
