@@ -109,6 +109,49 @@ def match_guided(
     return _best_of_pairs(index_a, index_b, _pair_similarity(a, b, index_a, index_b), config)
 
 
+def match_along_rows(
+    features_a: Features,
+    features_b: Features,
+    pixels_a: Array,
+    pixels_b: Array,
+    max_row_error_px: float,
+    disparities_px: tuple[float, float],
+    config: MatchConfig | None = None,
+) -> Array:
+    """Match the two images of a rectified stereo pair: same row, disparity in a range.
+
+    As in `match_guided`, all tests of the config look at the candidates only.
+
+    Args:
+        features_a: N_a features of the left image.
+        features_b: N_b features of the right image, of the same descriptor length.
+        pixels_a: (N_a, 2), (x, y), where they lie in the rectified left image; what is not finite
+            is not matched.
+        pixels_b: (N_b, 2), the same for the right image.
+        max_row_error_px: Largest difference in y.
+        disparities_px: Smallest and largest x of a minus x of b.
+        config: Tests that a pair has to pass.
+
+    Returns:
+        (M, 2) int64 indices into a and b, ascending in a.
+
+    Raises:
+        ValueError: The descriptors differ in length.
+    """
+    config = config or MatchConfig()
+    _check_same_length(features_a, features_b)
+    rows_a, rows_b = pixels_a[:, ::-1], pixels_b[:, ::-1]
+    strips = _strips(rows_a, rows_b, np.full(len(rows_a), max_row_error_px))
+    index_a, index_b = _pairs_of(strips)
+    disparity = pixels_a[index_a, 0] - pixels_b[index_b, 0]
+    fits = (disparity >= disparities_px[0]) & (disparity <= disparities_px[1])
+    index_a, index_b = index_a[fits], index_b[fits]
+    if not len(index_a):
+        return np.empty((0, 2), dtype=np.int64)
+    similarity = _pair_similarity(features_a.descriptors, features_b.descriptors, index_a, index_b)
+    return _best_of_pairs(index_a, index_b, similarity, config)
+
+
 def _check_same_length(features_a: Features, features_b: Features) -> None:
     dim_a, dim_b = features_a.descriptors.shape[1], features_b.descriptors.shape[1]
     if dim_a != dim_b and len(features_a) and len(features_b):
@@ -162,14 +205,19 @@ def _strips(predicted: Array, keypoints: Array, radius: Array) -> _Strips:
     return _Strips(by_x, rows, first, np.maximum(last - first, 0))
 
 
+def _pairs_of(strips: _Strips) -> tuple[Array, Array]:
+    """Return the indices of all pairs (prediction, keypoint) in reach, ascending in a."""
+    index_a = np.repeat(strips.rows, strips.count)
+    start = np.cumsum(strips.count) - strips.count
+    within_strip = np.arange(len(index_a)) - np.repeat(start, strips.count)
+    return index_a, strips.by_x[np.repeat(strips.first, strips.count) + within_strip]
+
+
 def _pairs_within(
     strips: _Strips, predicted: Array, keypoints: Array, radius: Array
 ) -> tuple[Array, Array]:
     """Return the indices of all pairs (prediction, keypoint) within the radius, ascending in a."""
-    index_a = np.repeat(strips.rows, strips.count)
-    start = np.cumsum(strips.count) - strips.count
-    within_strip = np.arange(len(index_a)) - np.repeat(start, strips.count)
-    index_b = strips.by_x[np.repeat(strips.first, strips.count) + within_strip]
+    index_a, index_b = _pairs_of(strips)
     offset = keypoints[index_b] - predicted[index_a]
     near = offset[:, 0] ** 2 + offset[:, 1] ** 2 <= radius[index_a] ** 2
     return index_a[near], index_b[near]

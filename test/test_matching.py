@@ -7,7 +7,7 @@ import pytest
 
 from superpoint_ros import matching
 from superpoint_ros.data import Features
-from superpoint_ros.matching import MatchConfig, match, match_guided
+from superpoint_ros.matching import MatchConfig, match, match_along_rows, match_guided
 
 SIZE_HW = (120, 200)
 
@@ -107,6 +107,20 @@ def test_guided_matches_equal_the_definition(
     expected = match_by_loops(a, b, config, distance <= radius)
     found = match_guided(a, b, predicted, radius, config)
     assert found.tolist() == [list(pair) for pair in expected]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_matches_along_rows_equal_the_definition(
+    config: MatchConfig, rng: np.random.Generator
+) -> None:
+    a, b = make_features(rng, 60), make_features(rng, 80)
+    pixels_a, pixels_b = a.keypoints.astype(np.float64), b.keypoints.astype(np.float64)
+    pixels_a[7] = pixels_b[5] = np.nan
+    pairs = match_along_rows(a, b, pixels_a, pixels_b, 12.0, (2.0, 90.0), config)
+    offset = pixels_a[:, None] - pixels_b
+    disparity, row_error = offset[..., 0], np.abs(offset[..., 1])
+    candidates = (row_error <= 12.0) & (disparity >= 2.0) & (disparity <= 90.0)
+    assert list(map(tuple, pairs.tolist())) == match_by_loops(a, b, config, candidates)
 
 
 def test_guided_with_a_radius_each(rng: np.random.Generator) -> None:
