@@ -85,6 +85,7 @@ class Observation:
         pixels: (N, 2) float64, the keypoints undistorted into the pinhole image of `K`.
         depth: (N,) float64, metres along the optical axis; NaN where unknown.
         K: (3, 3) float64 pinhole intrinsics, pixels.
+        depth_sigma: (N,) float64, standard deviation of `depth`, metres; NaN where unknown.
     """
 
     stamp_ns: int
@@ -92,6 +93,7 @@ class Observation:
     pixels: Array
     depth: Array
     K: Array
+    depth_sigma: Array
 
     def __post_init__(self) -> None:
         n = len(self.features)
@@ -100,6 +102,8 @@ class Observation:
                 f"pixels {self.pixels.shape}, depth {self.depth.shape} and K {self.K.shape} must "
                 f"be ({n}, 2), ({n},) and (3, 3)"
             )
+        if self.depth_sigma.shape != (n,):
+            raise ValueError(f"depth_sigma {self.depth_sigma.shape} must be ({n},)")
 
 
 class TrackingState(enum.IntEnum):

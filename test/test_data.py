@@ -30,4 +30,4 @@ def test_lengths_that_differ_are_refused():
     with pytest.raises(ValueError, match=r"descriptors \(3, 4\) must be \(4, D\)"):
         Features(features.keypoints, features.scores, features.descriptors[:3], (48, 80))
     with pytest.raises(ValueError, match=r"depth \(3,\)"):
-        Observation(0, features, np.zeros((4, 2)), np.zeros(3), np.eye(3))
+        Observation(0, features, np.zeros((4, 2)), np.zeros(3), np.eye(3), np.zeros(4))

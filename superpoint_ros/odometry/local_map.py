@@ -14,7 +14,6 @@ from superpoint_ros.data import Array, Features, Observation
 from superpoint_ros.geometry.bundle_adjustment import BundleProblem, BundleResult
 from superpoint_ros.geometry.triangulation import project
 from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
-from superpoint_ros.odometry.observation import DepthConfig
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ class LocalMap:
         self._keep(keep)
 
     def bundle_window(
-        self, newest: Keyframe, size: int, max_fixed: int, depth: DepthConfig, is_metric: bool
+        self, newest: Keyframe, size: int, max_fixed: int, is_metric: bool
     ) -> BundleWindow | None:
         """Collect the keyframes that share most with `newest`, their landmarks, and anchors.
 
@@ -216,7 +215,6 @@ class LocalMap:
             newest: Centre of the window.
             size: Most free keyframes.
             max_fixed: Most keyframes outside the window that see its landmarks and stay put.
-            depth: Noise model.
             is_metric: Whether depth fixes the scale; else two keyframes anchor.
         """
         covisible = [keyframe for _, keyframe in self.covisible_keyframes(newest.landmark_ids)]
@@ -267,6 +265,7 @@ class LocalMap:
             return None
         pixels = np.concatenate([k.observation.pixels for k in cameras])
         depths = np.concatenate([k.observation.depth for k in cameras])
+        sigmas = np.concatenate([k.observation.depth_sigma for k in cameras])
         starts = np.cumsum([0] + [len(k.observation.depth) for k in cameras])[:-1]
         flat = starts[cameras_of] + keypoints_of
         problem = BundleProblem(
@@ -278,7 +277,7 @@ class LocalMap:
             point_index=np.searchsorted(ids, ids_of),
             pixels=pixels[flat],
             depth=depths[flat],
-            depth_sigma=depth.sigma(depths[flat]),
+            depth_sigma=sigmas[flat],
         )
         return BundleWindow(problem, [k.index for k in cameras], ids, keypoints_of)
 

@@ -17,7 +17,6 @@ from superpoint_ros.geometry.triangulation import back_project, project, triangu
 from superpoint_ros.matching import MatchConfig, match, match_guided
 from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
 from superpoint_ros.odometry.local_map import LocalMap
-from superpoint_ros.odometry.observation import DepthConfig
 
 
 @dataclass(frozen=True)
@@ -162,12 +161,11 @@ def adjust_window(
     local_map: LocalMap,
     keyframe: Keyframe,
     config: BundleConfig,
-    depth: DepthConfig,
     pixel_sigma: float,
     is_metric: bool,
 ) -> bool:
     """Adjust the window around a keyframe in place; return whether it could be done."""
-    window = local_map.bundle_window(keyframe, config.window, config.max_fixed, depth, is_metric)
+    window = local_map.bundle_window(keyframe, config.window, config.max_fixed, is_metric)
     if window is None:
         return False
     result = adjust_bundle(window.problem, pixel_sigma, config.max_iterations)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from superpoint_ros.config import Config, option
+from superpoint_ros.config import Config, ConfigError, option
 from superpoint_ros.data import Array, Features, Observation
+from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.camera import Camera
+from superpoint_ros.geometry.stereo import StereoPair
+from superpoint_ros.matching import MatchConfig, match_along_rows
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,120 @@ class DepthConfig(Config):
         return np.asarray(self.sigma_floor + self.sigma_quadratic * excess**2, np.float64)
 
 
+@dataclass(frozen=True)
+class StereoConfig(Config):
+    """From two images to depth."""
+
+    T_left_right: tuple[float, ...] = option(
+        (),
+        "x y z qx qy qz qw of the right optical frame in the left, metres; empty: both "
+        "camera_info tell (R, and P[0, 3] = -fx * baseline).",
+    )
+    minimum: float = option(0.25, "Nearest depth looked for, metres.", minimum=0.01)
+    min_disparity_px: float = option(
+        5.0,
+        "Smallest disparity that gives a depth, pixels; farther points are left to two views.",
+        minimum=0.1,
+        maximum=1000.0,
+    )
+    max_row_error_px: float = option(
+        2.0,
+        "Half the height of the epipolar band that is searched, pixels.",
+        minimum=0.1,
+        maximum=100.0,
+    )
+    min_similarity: float = option(
+        0.7, "Smallest cosine of the two descriptors.", minimum=-1.0, maximum=1.0
+    )
+    max_ratio: float = option(
+        0.95,
+        "Largest ratio of best to second-best descriptor distance in the band; 1: off.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    disparity_sigma_px: float = option(
+        1.0, "Standard deviation of a disparity, pixels.", minimum=0.01, maximum=20.0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.T_left_right) not in (0, 7):
+            raise ConfigError(
+                "T_left_right: expected 7 numbers (x y z qx qy qz qw), got "
+                f"{len(self.T_left_right)}"
+            )
+        if self.T_left_right and not abs(np.linalg.norm(self.T_left_right[3:]) - 1.0) < 0.01:
+            raise ConfigError(
+                "T_left_right: the quaternion (last four numbers, x y z w) is not of length 1"
+            )
+
+
+def make_stereo_pair(left: Camera, right: Camera, config: StereoConfig) -> StereoPair:
+    """Return the geometry of two calibrated cameras.
+
+    Raises:
+        CalibrationError: No baseline, or one that cannot be.
+    """
+    values = config.T_left_right
+    if not values:
+        return StereoPair.from_cameras(left, right)
+    T_left_right = se3.pose_from_quaternion(np.array(values[:3]), np.array(values[3:]))
+    return StereoPair.from_extrinsics(left, right, T_left_right)
+
+
+def make_stereo_observation(
+    stamp_ns: int,
+    features_left: Features,
+    features_right: Features,
+    pair: StereoPair,
+    config: StereoConfig | None = None,
+) -> Observation:
+    """Turn the features of both images into an observation of the left camera.
+
+    A left and a right keypoint match if they lie on one row of the rectified images, at a
+    disparity that a point in range has, and if each is the other's most similar there.
+
+    Args:
+        stamp_ns: Time of the left image.
+        features_left: Keypoints of the raw left image.
+        features_right: Keypoints of the raw right image.
+        pair: From `make_stereo_pair`.
+        config: Search and noise.
+
+    Returns:
+        Pixels and depth in the left camera as it is, not as rectified: the pose is that of its
+        own optical frame.
+    """
+    config = config or StereoConfig()
+    pixels = pair.left.undistort(features_left.keypoints)
+    rectified_left = pair.rectify_left(pixels)
+    rectified_right = pair.rectify_right(pair.right.undistort(features_right.keypoints))
+    pairs = match_along_rows(
+        features_left,
+        features_right,
+        rectified_left,
+        rectified_right,
+        config.max_row_error_px,
+        (config.min_disparity_px, pair.focal_baseline / config.minimum),
+        MatchConfig(min_similarity=config.min_similarity, max_ratio=config.max_ratio),
+    )
+    of_left, of_right = pairs.T
+    disparity = rectified_left[of_left, 0] - rectified_right[of_right, 0]
+    depth = np.full(len(features_left), np.nan)
+    depth_sigma = np.full(len(features_left), np.nan)
+    depth[of_left], depth_sigma[of_left] = pair.depth(
+        rectified_left[of_left], disparity, config.disparity_sigma_px
+    )
+    return Observation(
+        stamp_ns=int(stamp_ns),
+        features=features_left,
+        pixels=pixels,
+        depth=depth,
+        K=pair.left.K,
+        depth_sigma=depth_sigma,
+    )
+
+
 def make_observation(
     stamp_ns: int,
     features: Features,
@@ -58,6 +175,7 @@ def make_observation(
     Raises:
         ValueError: The depth image is of another size than the image of the features.
     """
+    config = config or DepthConfig()
     if depth_image is None:
         depth = np.full(len(features), np.nan)
     else:
@@ -67,13 +185,14 @@ def make_observation(
                 f"depth image is {depth_image.shape[1]}x{depth_image.shape[0]} but the image is "
                 f"{width}x{height}: register the depth to the image (depth_image_proc/register)"
             )
-        depth = sample_depth(depth_image, features.keypoints, config or DepthConfig())
+        depth = sample_depth(depth_image, features.keypoints, config)
     return Observation(
         stamp_ns=int(stamp_ns),
         features=features,
         pixels=camera.undistort(features.keypoints),
         depth=depth,
         K=camera.K,
+        depth_sigma=config.sigma(depth),
     )
 
 

@@ -22,7 +22,6 @@ from superpoint_ros.geometry.pnp import (
 from superpoint_ros.matching import MatchConfig, match, match_guided
 from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
 from superpoint_ros.odometry.local_map import LocalMap
-from superpoint_ros.odometry.observation import DepthConfig
 from superpoint_ros.odometry.rolling_shutter import (
     RollingShutterConfig,
     compensate_rolling_shutter,
@@ -152,7 +151,6 @@ def track_local_map(
     motion: MotionModel,
     shutter: RollingShutterConfig,
     config: TrackingConfig,
-    depth: DepthConfig,
 ) -> TrackedFrame | None:
     """Find the pose of a frame near a predicted one.
 
@@ -185,9 +183,7 @@ def track_local_map(
         config.search_radius_px * scale,
         _match_config(config.min_similarity, config.max_ratio),
     )
-    pose = _robust_pose(
-        local_map.points[rows[pairs[:, 0]]], observation, pairs[:, 1], config, depth
-    )
+    pose = _robust_pose(local_map.points[rows[pairs[:, 0]]], observation, pairs[:, 1], config)
     if pose is None:
         return None
     angular_velocity = motion.velocity_to(observation.stamp_ns, pose.T_world_cam)[3:]
@@ -196,7 +192,6 @@ def track_local_map(
         local_map,
         pose.T_world_cam,
         config,
-        depth,
         shutter.sigma(motion.seconds_to(observation.stamp_ns)),
         count=True,
     )
@@ -207,7 +202,6 @@ def refine_on_map(
     local_map: LocalMap,
     T_world_cam: Array,
     config: TrackingConfig,
-    depth: DepthConfig,
     shutter_sigma: float = 0.0,
     count: bool = False,
 ) -> TrackedFrame | None:
@@ -218,7 +212,6 @@ def refine_on_map(
         local_map: Landmarks.
         T_world_cam: A pose right to a few pixels. (4, 4).
         config: Radii and noise.
-        depth: Noise of the depth.
         shutter_sigma: Freedom of the turn during the readout, radians; 0: none.
         count: Whether to book found and missed landmarks for the culling.
     """
@@ -238,15 +231,14 @@ def refine_on_map(
     if len(pairs) < config.min_inliers:
         return None
     matched_rows, keypoints = rows[pairs[:, 0]], pairs[:, 1]
-    depths = observation.depth[keypoints]
     pose = refine_pose(
         local_map.points[matched_rows],
         observation.pixels[keypoints],
         observation.K,
         T_world_cam,
         _pnp_config(config, config.min_inliers),
-        depths,
-        depth.sigma(depths),
+        observation.depth[keypoints],
+        observation.depth_sigma[keypoints],
         row_fractions(observation)[keypoints],
         shutter_sigma,
     )
@@ -274,7 +266,6 @@ def track_keyframe(
     local_map: LocalMap,
     keyframe: Keyframe,
     config: TrackingConfig,
-    depth: DepthConfig,
     min_inliers: int,
 ) -> TrackedFrame | None:
     """Find the pose of a frame from the landmarks of one keyframe, with no idea where it is."""
@@ -289,10 +280,10 @@ def track_keyframe(
     finite = np.isfinite(observation.pixels[pairs[:, 1]]).all(axis=1)
     pairs = pairs[finite]
     rows = local_map.rows_of(keyframe.landmark_ids[seen[pairs[:, 0]]])
-    pose = _robust_pose(local_map.points[rows], observation, pairs[:, 1], config, depth)
+    pose = _robust_pose(local_map.points[rows], observation, pairs[:, 1], config)
     if pose is None:
         return None
-    tracked = refine_on_map(observation, local_map, pose.T_world_cam, config, depth)
+    tracked = refine_on_map(observation, local_map, pose.T_world_cam, config)
     if tracked is None or tracked.num_inliers < min_inliers:
         return None
     return tracked
@@ -303,16 +294,14 @@ def _robust_pose(
     observation: Observation,
     keypoints: Array,
     config: TrackingConfig,
-    depth: DepthConfig,
 ) -> PnpResult | None:
-    depths = observation.depth[keypoints]
     return solve_pnp(
         points_world,
         observation.pixels[keypoints],
         observation.K,
         _pnp_config(config, max(6, config.min_inliers // 2)),
-        depths,
-        depth.sigma(depths),
+        observation.depth[keypoints],
+        observation.depth_sigma[keypoints],
     )
 
 

@@ -29,7 +29,7 @@ from superpoint_ros.odometry.keyframes import (
 )
 from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
 from superpoint_ros.odometry.mapping import BundleConfig, MappingConfig
-from superpoint_ros.odometry.observation import DepthConfig
+from superpoint_ros.odometry.observation import DepthConfig, StereoConfig
 from superpoint_ros.odometry.rolling_shutter import RollingShutterConfig
 from superpoint_ros.odometry.tracking import (
     MotionModel,
@@ -57,6 +57,7 @@ class OdometryConfig(Config):
         maximum=100000,
     )
     depth: DepthConfig = dataclasses.field(default_factory=DepthConfig)
+    stereo: StereoConfig = dataclasses.field(default_factory=StereoConfig)
     initialization: InitializationConfig = dataclasses.field(default_factory=InitializationConfig)
     tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
     keyframes: KeyframeConfig = dataclasses.field(default_factory=KeyframeConfig)
@@ -213,17 +214,15 @@ class VisualOdometry:
     # Tracking
 
     def _find_pose(self, observation: Observation) -> TrackedFrame | None:
-        config, depth = self.config.tracking, self.config.depth
+        config = self.config.tracking
         if self._state == TrackingState.TRACKING:
             tracked = track_local_map(
-                observation, self._map, self._motion, self.config.rolling_shutter, config, depth
+                observation, self._map, self._motion, self.config.rolling_shutter, config
             )
             if tracked is not None and tracked.num_inliers >= config.min_inliers:
                 return tracked
             reference = self._map.keyframes[-1]
-            tracked = track_keyframe(
-                observation, self._map, reference, config, depth, config.min_inliers
-            )
+            tracked = track_keyframe(observation, self._map, reference, config, config.min_inliers)
             if tracked is not None:
                 return tracked
         return self._relocalize(observation)
@@ -245,7 +244,6 @@ class VisualOdometry:
                 self._map,
                 keyframe,
                 config,
-                self.config.depth,
                 config.relocalization_inliers,
             )
             if tracked is not None and (best is None or tracked.num_inliers > best.num_inliers):
@@ -304,7 +302,6 @@ class VisualOdometry:
                 self._map,
                 keyframe,
                 self.config.bundle,
-                self.config.depth,
                 self.config.tracking.pnp.pixel_sigma,
                 is_metric=self.config.mode != "mono",
             )

@@ -12,6 +12,7 @@ import pytest
 from superpoint_ros.data import Array, Features, Observation
 from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.triangulation import project
+from superpoint_ros.odometry.observation import DepthConfig
 
 K = np.array([[500.0, 0.0, 322.0], [0.0, 505.0, 236.0], [0.0, 0.0, 1.0]])
 SIZE_HW = (480, 640)
@@ -67,7 +68,9 @@ class PointWorld:
             descriptors.astype(np.float32),
             SIZE_HW,
         )
-        return Observation(1 + index * FRAME_NS, features, keypoints, depth, K)
+        return Observation(
+            1 + index * FRAME_NS, features, keypoints, depth, K, DepthConfig().sigma(depth)
+        )
 
 
 def _world(points: Array, seed: int) -> PointWorld:

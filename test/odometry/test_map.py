@@ -25,7 +25,7 @@ def observation(count: int, stamp_ns: int = 0) -> Observation:
         np.eye(count, 32, dtype=np.float32),
         SIZE_HW,
     )
-    return Observation(stamp_ns, features, pixels, np.full(count, 2.0), K)
+    return Observation(stamp_ns, features, pixels, np.full(count, 2.0), K, np.full(count, 0.01))
 
 
 def filled_map(config: LocalMapConfig | None = None) -> LocalMap:
