@@ -124,8 +124,6 @@ def run(args: argparse.Namespace) -> int:
             args.set, sensor, args.weights, args.max_keypoints
         )
         truth, truth_name = _read_truth(args.ground_truth, reader)
-        if sensor == "stereo":
-            _refuse_stereo()
         extractor = _load_extractor(extractor_config)
         summaries, poses = [], []
         for index in range(args.runs):
@@ -216,13 +214,6 @@ def _check_counts(args: argparse.Namespace) -> None:
         raise ConfigError("--depth-units-per-metre: must be positive")
 
 
-def _refuse_stereo() -> None:
-    from superpoint_ros.odometry import observation
-
-    if not hasattr(observation, "make_stereo_observation"):
-        raise ConfigError("stereo odometry is not there yet: pass --sensor mono")
-
-
 def _load_extractor(config: ExtractorConfig) -> Extractor:
     from superpoint_ros.features.extractor import extractor_from_config
 
@@ -266,6 +257,8 @@ def _run_once(
         depth_units_per_metre=args.depth_units_per_metre or reader.depth_units_per_metre,
         descriptor_type=args.descriptors,
         depth_config=odometry_config.depth,
+        stereo_config=odometry_config.stereo,
+        extract_batch=extractor.extract_batch,
         observer=observer,
     )
 

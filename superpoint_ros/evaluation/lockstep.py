@@ -9,7 +9,7 @@ poses.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,7 +20,13 @@ from superpoint_ros.decode import DecodeError, decode_depth, decode_grey
 from superpoint_ros.evaluation.bag import BagError, Frame
 from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
 from superpoint_ros.geometry.camera import Camera
-from superpoint_ros.odometry.observation import DepthConfig, make_observation
+from superpoint_ros.odometry.observation import (
+    DepthConfig,
+    StereoConfig,
+    make_observation,
+    make_stereo_observation,
+    make_stereo_pair,
+)
 from superpoint_ros.profiling import LatencyLog, Stopwatch
 
 DESCRIPTOR_TYPES = ("f32", "f16")
@@ -95,6 +101,8 @@ def run_odometry(
     depth_units_per_metre: float = 1000.0,
     descriptor_type: str = "f16",
     depth_config: DepthConfig | None = None,
+    stereo_config: StereoConfig | None = None,
+    extract_batch: Callable[[Sequence[Array]], Sequence[Features]] | None = None,
     observer: Observer | None = None,
 ) -> LockstepRun:
     """Track every frame in order. Bad frames are named in `skipped`; they do not stop the run.
@@ -107,16 +115,26 @@ def run_odometry(
         descriptor_type: "f16" rounds the descriptors as the features message does by default, so
             that the poses equal those of the nodes; "f32" leaves them.
         depth_config: Which depths to trust.
+        stereo_config: Extrinsics, search and noise of a stereo pair.
+        extract_batch: Both images of a stereo pair -> both features; None: `extract` twice.
         observer: Called after each frame with the frame, its grey image, the observation and the
             result; None for what a skipped frame has not got.
 
     Raises:
         ValueError: An unknown `descriptor_type`.
-        CalibrationError: A camera_info that cannot be used.
+        CalibrationError: A camera_info that cannot be used, or a pair of them.
         BagError: The recording is damaged, or the calibration is of another image size.
     """
     if descriptor_type not in DESCRIPTOR_TYPES:
         raise ValueError(f"descriptor_type '{descriptor_type}' is not one of f32, f16")
+    sensor = _Sensor(
+        extract,
+        extract_batch or (lambda images: [extract(image) for image in images]),
+        descriptor_type,
+        depth_units_per_metre,
+        depth_config or DepthConfig(),
+        stereo_config or StereoConfig(),
+    )
     run = LockstepRun()
     log = LatencyLog()
     last_stamp_ns: int | None = None
@@ -130,22 +148,12 @@ def run_odometry(
             else:  # a bag that was recorded over a restart, or a loop of one
                 odometry.reset()
         if not error:
-            camera = Camera.from_message(frame.camera_info)
             try:
                 with watch.stage("decode"):
                     grey = decode_grey(frame.image)
-                    depth_image = (
-                        None
-                        if frame.second is None
-                        else decode_depth(frame.second, depth_units_per_metre)
-                    )
-                _check_size(grey, camera)
-                with watch.stage("network"):
-                    features = round_descriptors(extract(grey), descriptor_type)
-                with watch.stage("observe"):
-                    observation = make_observation(
-                        frame.stamp_ns, features, camera, depth_image, depth_config
-                    )
+                is_stereo = frame.second_camera_info is not None
+                observe = _observe_stereo if is_stereo else _observe
+                observation = observe(frame, grey, sensor, watch)
             except DecodeError as decode_error:
                 error = str(decode_error)
         if observation is not None:
@@ -163,6 +171,47 @@ def run_odometry(
     run.wall_s = time.perf_counter() - start
     run.latency_ms = log.summary()
     return run
+
+
+@dataclass(frozen=True)
+class _Sensor:
+    """How frames become observations."""
+
+    extract: Callable[[Array], Features]
+    extract_batch: Callable[[Sequence[Array]], Sequence[Features]]
+    descriptor_type: str
+    depth_units_per_metre: float
+    depth_config: DepthConfig
+    stereo_config: StereoConfig
+
+
+def _observe(frame: Frame, grey: Array, sensor: _Sensor, watch: Stopwatch) -> Observation:
+    depth_image = None
+    if frame.second is not None:
+        with watch.stage("decode"):
+            depth_image = decode_depth(frame.second, sensor.depth_units_per_metre)
+    camera = Camera.from_message(frame.camera_info)
+    _check_size(grey, camera)
+    with watch.stage("network"):
+        features = round_descriptors(sensor.extract(grey), sensor.descriptor_type)
+    with watch.stage("observe"):
+        return make_observation(frame.stamp_ns, features, camera, depth_image, sensor.depth_config)
+
+
+def _observe_stereo(frame: Frame, grey: Array, sensor: _Sensor, watch: Stopwatch) -> Observation:
+    with watch.stage("decode"):
+        images = [grey, decode_grey(frame.second)]
+    cameras = [Camera.from_message(m) for m in (frame.camera_info, frame.second_camera_info)]
+    for image, camera in zip(images, cameras, strict=True):
+        _check_size(image, camera)
+    with watch.stage("network"):
+        left, right = (
+            round_descriptors(features, sensor.descriptor_type)
+            for features in sensor.extract_batch(images)
+        )
+    with watch.stage("observe"):
+        pair = make_stereo_pair(cameras[0], cameras[1], sensor.stereo_config)
+        return make_stereo_observation(frame.stamp_ns, left, right, pair, sensor.stereo_config)
 
 
 def round_descriptors(features: Features, descriptor_type: str) -> Features:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +133,35 @@ def test_depth_is_looked_up_in_metres() -> None:
     )
     np.testing.assert_allclose(odometry.observations[0].depth, [2.0], rtol=1e-6)
     assert run.gaps_ns == [3]
+
+
+def test_both_images_of_a_stereo_pair_go_through_in_one_batch() -> None:
+    batches: list[int] = []
+
+    def extract_batch(images: Sequence[Array]) -> list[Features]:
+        batches.append(len(images))
+        return [extract(image) for image in images]
+
+    info = make_camera_info(SIZE_HW, (30, 30, 20, 12))
+    P_right = np.array([[30.0, 0, 20, -3.0], [0, 30, 12, 0], [0, 0, 1, 0]])
+    right_info = make_camera_info(SIZE_HW, (30, 30, 20, 12), P=P_right)
+    # The left keypoint lies at x = 20, the right one at x = 14: 6 px are 0.5 m.
+    right = frame(14).image
+    odometry = Recorder()
+    run = run_odometry(
+        [frame(20, camera_info=info, second=right, second_camera_info=right_info, gap_ns=0)],
+        extract,
+        odometry,
+        extract_batch=extract_batch,
+    )
+    assert batches == [2]
+    np.testing.assert_allclose(odometry.observations[0].depth, [0.5])
+    assert run.gaps_ns == [0]
+    again = Recorder()
+    run_odometry(
+        [frame(20, camera_info=info, second=right, second_camera_info=right_info)], extract, again
+    )
+    np.testing.assert_allclose(again.observations[0].depth, [0.5])
 
 
 def test_calibration_of_another_image_size_is_refused() -> None:
