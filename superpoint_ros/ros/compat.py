@@ -75,6 +75,7 @@ class StandInApproximateTimeSynchronizer(StandInFilter):
 
     Attributes:
         queues: One dict per input, stamp in nanoseconds -> message.
+        lock: Held while the queues change.
     """
 
     def __init__(self, fs: Sequence[Any], queue_size: int, slop: float) -> None:
@@ -82,13 +83,13 @@ class StandInApproximateTimeSynchronizer(StandInFilter):
         self.queue_size = queue_size
         self._slop_ns = round(slop * 1e9)
         self.queues: list[dict[int, Any]] = [{} for _ in fs]
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         for index, source in enumerate(fs):
             source.registerCallback(self._take, index)
 
     def _take(self, message: Any, index: int) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
-        with self._lock:
+        with self.lock:
             self.queues[index][stamp_ns] = message
             while len(self.queues[index]) > self.queue_size:
                 del self.queues[index][min(self.queues[index])]
@@ -146,13 +147,15 @@ def drop_stamps_after(synchronizer: Any, stamp_ns: int) -> int:
     """Remove queued messages younger than a stamp, after time jumped back; return how many.
 
     A synchroniser throws out its oldest stamps first: without this it would keep the messages of
-    the time before the jump for ever and refuse every new one.
+    the time before the jump for ever and refuse every new one. Must not be called with a lock held
+    that the synchroniser's callbacks take: message_filters calls them with its own lock held.
     """
     count = 0
-    for queue in synchronizer.queues:
-        for late in [key for key in queue if _key_to_ns(key) > stamp_ns]:
-            del queue[late]
-            count += 1
+    with synchronizer.lock:
+        for queue in synchronizer.queues:
+            for late in [key for key in queue if _key_to_ns(key) > stamp_ns]:
+                del queue[late]
+                count += 1
     return count
 
 

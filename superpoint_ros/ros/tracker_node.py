@@ -145,6 +145,11 @@ class _Job:
     depth: Any = None  # depth image message
     run: int = 0  # how often time had jumped back when it came
 
+    @property
+    def header(self) -> Any:
+        """Of the image."""
+        return self.frame.header
+
 
 class TrackerNode(ManagedNode[TrackerConfig]):
     """Publishes odometry and what belongs to it for `features`."""
@@ -299,13 +304,17 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             self._publish_status(paused, frame.header, 0)
             return
         with self._lock:
+            last_ns = self._last_intake_ns
             if not self._is_in_order(stamp_ns):
                 return
+            job = _Job(frame, run=self._run)
             if self._synchronizer is None:
-                self.counters.add("dropped", worker.put(_Job(frame, run=self._run)))
+                self.counters.add("dropped", worker.put(job))
                 return
             self._num_given += 1
-        self._feature_source.signalMessage(frame)
+        if last_ns is not None and stamp_ns < last_ns:
+            self._forget_after(stamp_ns, last_ns)
+        self._feature_source.signalMessage(job)
 
     def _is_in_order(self, stamp_ns: int) -> bool:
         """Return whether a frame may be tracked; start anew when time jumped back."""
@@ -321,7 +330,6 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         )
         if self._worker is not None:
             self.counters.add("dropped", self._worker.clear())
-        self._forget_after(stamp_ns, last)
         self._run += 1  # a frame that the worker has in hand now is of the time before
         self._pending_reset = self._pending_reset or (None,)
         return True
@@ -332,8 +340,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         stamp_ns = stamp_to_ns(message.header.stamp)
         with self._lock:
             last, self._last_depth_ns = self._last_depth_ns, stamp_ns
-            if last is not None and last - stamp_ns > _JUMP_BACK_NS:
-                self._forget_after(stamp_ns, last)
+        if last is not None and last - stamp_ns > _JUMP_BACK_NS:
+            self._forget_after(stamp_ns, last)
         self._depth_source.signalMessage(message)
 
     def _forget_after(self, now_ns: int, before_ns: int) -> None:
@@ -341,13 +349,13 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         if self._synchronizer is not None:
             drop_stamps_after(self._synchronizer, (now_ns + before_ns) // 2)
 
-    def _on_pair(self, frame: Any, depth: Any) -> None:
+    def _on_pair(self, job: _Job, depth: Any) -> None:
         self.problems.clear("pairing")
         worker = self._worker
         with self._lock:
             self._num_given -= 1
             if worker is not None:
-                self.counters.add("dropped", worker.put(_Job(frame, depth, self._run)))
+                self.counters.add("dropped", worker.put(dataclasses.replace(job, depth=depth)))
 
     def _on_camera_info(self, message: Any) -> None:
         try:
@@ -429,7 +437,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
 
     def _track(self, job: _Job) -> None:
         watch = Stopwatch()
-        header = job.frame.header
+        header = job.header
         camera = self._camera
         if camera is None:
             self.counters.add("dropped")
@@ -485,7 +493,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
 
     def _is_next(self, job: _Job) -> bool:
         """Return whether a frame follows the last one; reset before it if asked to."""
-        stamp_ns = stamp_to_ns(job.frame.header.stamp)
+        stamp_ns = stamp_to_ns(job.header.stamp)
         with self._lock:
             if job.run != self._run:
                 self.counters.add("dropped")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -116,6 +117,19 @@ def test_time_that_jumps_back(filters):
     b.signalMessage(message(0))
     a.signalMessage(message(0))
     assert found == [(0, 0)]
+
+
+def test_dropping_waits_for_the_thread_that_uses_the_queues(filters):
+    (a, _), synchronizer, _ = collect(filters, slop=0.03)
+    a.signalMessage(message(9000))
+    with synchronizer.lock:
+        dropper = threading.Thread(target=compat.drop_stamps_after, args=(synchronizer, 0))
+        dropper.start()
+        dropper.join(0.1)
+        assert dropper.is_alive()
+        assert len(synchronizer.queues[0]) == 1
+    dropper.join(5.0)
+    assert len(synchronizer.queues[0]) == 0
 
 
 # ---- tf ---------------------------------------------------------------------------------------
