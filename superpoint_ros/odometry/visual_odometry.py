@@ -80,7 +80,8 @@ class VisualOdometry:
         self._state = TrackingState.INITIALIZING
         self._T_world_start = self._T_world_cam = np.eye(4)
         self._map = LocalMap(self.config.local_map)
-        self._first_views: deque[Observation] = deque(maxlen=_FIRST_VIEWS)
+        self._first_views: deque[tuple[int, Observation]] = deque()  # (frame, view), oldest first
+        self._frames_waited = 0  # for the start of a mono map
         self._last_stamp_ns: int | None = None
         self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
         self._motion = MotionModel()
@@ -177,8 +178,10 @@ class VisualOdometry:
         return True
 
     def _initialize_mono(self, observation: Observation) -> bool:
-        for first in self._first_views:
-            found = start_map(first, observation, self.config.initialization)
+        config = self.config.initialization
+        self._frames_waited += 1
+        for _, first in self._first_views:
+            found = start_map(first, observation, config)
             if found is None:
                 continue
             nothing = np.full(len(first.features), NO_LANDMARK, np.int64)
@@ -198,11 +201,17 @@ class VisualOdometry:
             self._motion.update(first.stamp_ns, keyframe_a.T_world_cam)
             self._begin_tracking(observation, keyframe_b)
             return True
-        oldest = self._first_views[0] if self._first_views else None
-        # Keep the oldest view while it can still serve, and thin the others out.
-        if oldest is None or len(observation.features) >= self.config.initialization.min_matches:
-            self._first_views.append(observation)
+        self._keep_first_view(observation)
         return False
+
+    def _keep_first_view(self, observation: Observation) -> None:
+        """Keep a few views, spread over as many frames as a slow camera needs for parallax."""
+        config, views, now = self.config.initialization, self._first_views, self._frames_waited
+        while views and now - views[0][0] >= config.max_reference_age:
+            views.popleft()
+        is_due = not views or now - views[-1][0] >= config.max_reference_age / _FIRST_VIEWS
+        if is_due and len(observation.features) >= config.min_matches:
+            views.append((now, observation))
 
     def _begin_tracking(self, observation: Observation, keyframe: Keyframe) -> None:
         self._state = TrackingState.TRACKING

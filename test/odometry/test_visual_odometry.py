@@ -61,6 +61,15 @@ def aligned_errors(results: list[TrackingResult], poses: list[Array]) -> Array:
     return np.asarray(np.linalg.norm(scale * xc @ (U @ D @ Vt).T - yc, axis=1))
 
 
+def test_mono_starts_also_with_a_slow_camera(room: PointWorld) -> None:
+    """3 mm a frame: one degree of parallax takes about 20 frames."""
+    poses = [se3.exp(k * np.array([0.003, 0.0, 0.0, 0.0, 0.0, 0.0])) for k in range(45)]
+    results = run(VisualOdometry(config("mono")), room, poses)
+    assert results[5].state == TrackingState.INITIALIZING
+    assert results[-1].state == TrackingState.TRACKING
+    assert np.median(aligned_errors(results, poses)) < 0.01
+
+
 def test_rgbd_is_metric_from_the_first_frame(room: PointWorld) -> None:
     poses = forward_curve(60)
     results = run(VisualOdometry(config("rgbd")), room, poses)
