@@ -103,12 +103,14 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from superpoint_ros.evaluation.bag import BagReader
-    from superpoint_ros.evaluation.output import write_json
+    from superpoint_ros.evaluation.output import check_folder, write_json
     from superpoint_ros.evaluation.report import PictureTaker, print_summary, write_report
     from superpoint_ros.evaluation.sensors import SensorTopics
     from superpoint_ros.evaluation.trajectory import write_kitti
 
     _check_counts(args)
+    if args.out:
+        check_folder(args.out)
     wanted = SensorTopics(
         sensor="mono" if args.sensor == "homography" else args.sensor,
         image=args.image,

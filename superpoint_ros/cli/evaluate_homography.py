@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         summarise,
     )
     from superpoint_ros.evaluation.hpatches import read_pairs
+    from superpoint_ros.evaluation.output import write_json
 
     if args.protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol {args.protocol}: known: {', '.join(PROTOCOLS)}")
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         report["methods"][name] = {
             **row,
             **provenance,
-            "per_pair": [_finite(dataclasses.asdict(result)) for result in results],
+            "per_pair": [dataclasses.asdict(result) for result in results],
         }
         print(
             f"{name:<24} {row['he1']:.3f} {row['he3']:.3f} {row['he5']:.3f} "
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             f"{row['matching_score']:>8.3f} {row['mma3']:>6.3f} {row['nn_map']:>7.3f}"
         )
     if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        write_json(args.json, report)
     return 0
 
 
@@ -104,11 +103,3 @@ def _methods(
             raise ConfigError(f"--baselines {name}: known: {', '.join(BASELINES)}")
         methods[name] = (BASELINES[name](max_keypoints), {})
     return methods
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: replace what is not finite by None."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
-    }

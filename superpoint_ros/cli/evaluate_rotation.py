@@ -8,7 +8,6 @@ Takes the photos of the training's validation split, turned about their middle, 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 _ANGLES_DEG = (0, 15, 30, 45, 60, 75, 90)
@@ -31,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print MMA at 3 pixels by angle, one row per method."""
     from superpoint_ros.evaluation.homography import BASELINES
+    from superpoint_ros.evaluation.output import write_json
     from superpoint_ros.features.extractor import load_extractor
     from superpoint_ros.training.validation import (
         VALIDATION_PROTOCOL,
@@ -53,5 +53,5 @@ def run(args: argparse.Namespace) -> int:
         report[name] = rows
         print(f"{name:<24}" + "".join(f"{rows[angle]['mma3']:>7.3f}" for angle in _ANGLES_DEG))
     if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        write_json(args.json, report)
     return 0

@@ -9,7 +9,6 @@ within 3 pixels of a true corner, each corner counts once.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure every detector on the same drawings; print one row per detector."""
+    from superpoint_ros.evaluation.output import write_json
+
     report: dict[str, Any] = {"count": args.count, "seed": args.seed, "methods": {}}
     drawings = {
         "clean": _draw(args.count, args.seed, is_noisy=False),
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             f"{row['localization_px_clean']:>13.2f} {row['localization_px_noisy']:>13.2f}"
         )
     if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        write_json(args.json, report)
     return 0
 
 

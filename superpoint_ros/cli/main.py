@@ -87,6 +87,16 @@ def _explain_missing_module(error: ModuleNotFoundError) -> str | None:
     return f"{package} is not installed: pip install {_PIP_NAMES.get(package, package)}"
 
 
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Find out before the work whether its results can be written."""
+    paths = [getattr(args, name, "") for name in ("json", "kitti")]
+    if any(paths):
+        from superpoint_ros.evaluation.output import check_file
+
+        for path in filter(None, paths):
+            check_file(path)
+
+
 def _fail(message: str) -> int:
     print(f"superpoint: {message}", file=sys.stderr)
     return EXIT_USER_ERROR
@@ -97,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         args = make_parser(argv).parse_args(argv)
+        _check_outputs(args)
         return int(args.run(args))
     except KeyboardInterrupt:
         print(file=sys.stderr)

@@ -137,9 +137,11 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from superpoint_ros.evaluation.bag import BagReader
+    from superpoint_ros.evaluation.output import check_folder
     from superpoint_ros.evaluation.sensors import SensorTopics
 
     _check(args)
+    check_folder(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
     console = Console(soft_wrap=True)
     bag = args.bag or str(_render(args, console))

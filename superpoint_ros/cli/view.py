@@ -55,10 +55,13 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from superpoint_ros.evaluation.bag import BagReader
+    from superpoint_ros.evaluation.output import check_folder
     from superpoint_ros.evaluation.sensors import SensorTopics
 
     if args.frames < 1:
         raise ConfigError("--frames: must be at least 1")
+    if args.out:
+        check_folder(args.out)
     console = Console(soft_wrap=True)
     names = {name: getattr(args, name) for name in _TOPIC_OPTIONS}
     with BagReader(args.bag, SensorTopics(sensor=args.sensor, **names)) as reader:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -14,6 +15,32 @@ from pathlib import Path
 from typing import Any
 
 
+def check_folder(path: Path | str) -> None:
+    """Complain at once, before hours of work, that nothing can be written into a folder.
+
+    Raises:
+        OSError: It, or the nearest folder above that exists, is a file or write-protected.
+    """
+    present = Path(path).absolute()
+    while not present.exists():
+        present = present.parent
+    if not present.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(present))
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "is a folder that cannot be written to", str(present))
+
+
+def check_file(path: Path | str) -> None:
+    """Complain at once, before hours of work, that a file cannot be written.
+
+    Raises:
+        OSError: It is a folder, or its folder cannot be written to.
+    """
+    if Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder: name a file", str(path))
+    check_folder(Path(path).parent)
+
+
 @contextmanager
 def replaced(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path` that takes its place when the block ends well.
@@ -22,6 +49,7 @@ def replaced(path: Path | str) -> Iterator[Path]:
         OSError: The folder cannot be made or written to.
     """
     path = Path(path)
+    check_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)

@@ -123,3 +123,18 @@ def test_every_command_has_a_help_that_says_what_it_does(name, capsys):
     text = capsys.readouterr().out
     assert len(text.split()) > 20
     assert text.startswith(f"usage: superpoint {name}")
+
+
+def test_results_that_cannot_be_written_are_said_before_the_work(folder, monkeypatch, capsys):
+    class Module:
+        @staticmethod
+        def add_arguments(parser):
+            parser.add_argument("--json", default="")
+
+        @staticmethod
+        def run(args):
+            raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(cli.importlib, "import_module", lambda name: Module)
+    assert cli.main(["good", "--json", str(folder)]) == 2
+    assert capsys.readouterr().err == f"superpoint: {folder}: is a folder: name a file\n"

@@ -1,0 +1,50 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Result files: whole or not at all, and said at once when they cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from superpoint_ros.evaluation.output import check_file, check_folder, replaced, write_json
+
+
+def test_json_is_whole_and_without_nan(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    write_json(path, {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": (2,)}})
+    assert json.loads(path.read_text()) == {"a": None, "b": [1.5, None], "c": {"d": [2]}}
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+
+
+def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write_and_fail() -> None:
+        with replaced(path) as temporary:
+            temporary.write_text("half of the ne")
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        write_and_fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "photo.png"
+    file.write_text("")
+    check_file(file)
+    check_file(tmp_path / "a" / "b" / "c.json")
+    check_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == [file]  # looking makes nothing
+    with pytest.raises(IsADirectoryError, match=f"name a file: '{tmp_path}'"):
+        check_file(tmp_path)
+    for check, path in ((check_folder, file), (check_file, file / "a.json")):
+        with pytest.raises(NotADirectoryError, match=f"is a file, not a folder: '{file}'"):
+            check(path)
+    with pytest.raises(IsADirectoryError, match=f"'{tmp_path}'"), replaced(tmp_path):
+        pass
