@@ -77,10 +77,13 @@ def find_configs() -> Path:
 
 def _magicpoint(configs: Path, out: Path, images: Path | None, device: str) -> None:
     from superpoint_ros.config import load_yaml
+    from superpoint_ros.training.sheets import write_batch_sheet
     from superpoint_ros.training.trainer import TrainConfig, make_source, train
 
     config = load_yaml(TrainConfig, configs / "magicpoint.yaml")
-    train(config, make_source(config, None), out / "magicpoint", device=device)
+    source = make_source(config, None)
+    write_batch_sheet(out / "magicpoint" / "sheet.jpg", source(0))
+    train(config, source, out / "magicpoint", device=device)
 
 
 def _pseudo_labels(configs: Path, out: Path, images: Path | None, device: str) -> None:
@@ -107,6 +110,7 @@ def _train_on_photos(
     """Train on warped pairs, starting from the stage before."""
     from superpoint_ros.config import load_yaml
     from superpoint_ros.training.datasets import LabelledPhotos
+    from superpoint_ros.training.sheets import write_batch_sheet, write_label_sheet
     from superpoint_ros.training.trainer import TrainConfig, make_source, train
 
     config = load_yaml(TrainConfig, config_path)
@@ -116,7 +120,10 @@ def _train_on_photos(
         file=sys.stderr,
     )
     initial = _load_network(before).state_dict()
-    train(config, make_source(config, photos), out / config_path.stem, initial, device)
+    source = make_source(config, photos)
+    write_label_sheet(out / config_path.stem / "labels.jpg", photos)
+    write_batch_sheet(out / config_path.stem / "sheet.jpg", source(0))
+    train(config, source, out / config_path.stem, initial, device)
 
 
 def _export(configs: Path, out: Path, images: Path | None, device: str) -> None:

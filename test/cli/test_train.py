@@ -62,6 +62,8 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert card.licence == "Apache-2.0"
     assert card.config["refine"]["steps"] == 2
     assert card.wall_time_s > 0
+    for sheet in ("magicpoint/sheet.jpg", "refine/sheet.jpg", "refine/labels.jpg"):
+        assert cv2.imread(str(out / sheet)) is not None
     before = (out / "magicpoint" / "last.pt").stat().st_mtime_ns
     assert train.run(parse("all", *words, "--out", str(out), "--device", "cpu")) == 0
     assert (out / "magicpoint" / "last.pt").stat().st_mtime_ns == before
