@@ -13,12 +13,14 @@ images/ with calib.yaml); sensor and topics are detected, each can be given inst
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from superpoint_ros.cli._recording import check_units, is_topic, read_truth
 from superpoint_ros.config import ConfigError
 
 if TYPE_CHECKING:
@@ -118,14 +120,14 @@ def run(args: argparse.Namespace) -> int:
         depth=args.depth,
         right=args.right,
         right_camera_info=args.right_camera_info,
-        ground_truth=args.ground_truth if _is_topic(args.ground_truth) else "",
+        ground_truth=args.ground_truth if is_topic(args.ground_truth) else "",
     )
     with BagReader(args.bag, wanted, slop_ns=round(args.slop * 1e9)) as reader:
         sensor = args.sensor or reader.sensor.sensor
         extractor_config, odometry_config = make_configs(
             args.set, sensor, args.weights, args.max_keypoints
         )
-        truth, truth_name = _read_truth(args.ground_truth, reader)
+        truth, truth_name = read_truth(args.ground_truth, reader)
         extractor = _load_extractor(extractor_config)
         summaries, poses = [], []
         for index in range(args.runs):
@@ -210,31 +212,15 @@ def make_configs(
 
 def _check_counts(args: argparse.Namespace) -> None:
     for name, least in (("every", 1), ("runs", 1), ("max_frames", 0), ("slop", 0.0)):
-        if getattr(args, name) < least:
+        if not least <= getattr(args, name) < math.inf:  # NaN neither
             raise ConfigError(f"--{name.replace('_', '-')}: must be at least {least}")
-    if args.depth_units_per_metre < 0.0:
-        raise ConfigError("--depth-units-per-metre: must be positive")
+    check_units(args.depth_units_per_metre)
 
 
 def _load_extractor(config: ExtractorConfig) -> Extractor:
     from superpoint_ros.features.extractor import extractor_from_config
 
     return extractor_from_config(config)
-
-
-def _read_truth(option: str, reader: BagReader) -> tuple[Trajectory | None, str]:
-    from superpoint_ros.evaluation.trajectory import read_tum
-
-    if option == "none":
-        return None, ""
-    if option and not _is_topic(option):
-        return read_tum(option), option
-    return reader.ground_truth(), reader.sensor.ground_truth
-
-
-def _is_topic(option: str) -> bool:
-    """Whether it is a topic's name: those start as absolute paths do, but are no file."""
-    return option.startswith("/") and not Path(option).is_file()
 
 
 def _num_frames(reader: BagReader, args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ Leaves summary.json, trajectory.tum, trajectory.png, annotated.png and nodes.log
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import socket
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from superpoint_ros.cli._recording import check_units, is_topic, read_truth
 from superpoint_ros.cli.run import GraphProcesses, parse_parameters
 from superpoint_ros.graph import (
     FEATURES_NODE,
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
     from superpoint_ros.evaluation.replay import Replay
     from superpoint_ros.evaluation.sensors import SensorTopics
     from superpoint_ros.evaluation.summary import Summary
-    from superpoint_ros.evaluation.trajectory import Trajectory
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -145,7 +146,6 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     console = Console(soft_wrap=True)
     bag = args.bag or str(_render(args, console))
-    is_truth_topic = args.ground_truth.startswith("/") and not Path(args.ground_truth).is_file()
     wanted = SensorTopics(
         sensor="mono" if args.sensor == "homography" else args.sensor,
         image=args.image,
@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
         depth=args.depth,
         right=args.right,
         right_camera_info=args.right_camera_info,
-        ground_truth=args.ground_truth if is_truth_topic else "",
+        ground_truth=args.ground_truth if is_topic(args.ground_truth) else "",
     )
     with BagReader(bag, wanted) as reader:
         topics = reader.sensor
@@ -161,17 +161,16 @@ def run(args: argparse.Namespace) -> int:
         graph = _make_graph(args, sensor, topics, reader.depth_units_per_metre)
         console.print(f"{bag}: {sensor}, {reader.num_images} images on {topics.image}")
         code = _play(args, bag, topics, graph)
-        replay, summary = _judge(args, reader, sensor, bag, is_truth_topic)
+        replay, summary = _judge(args, reader, sensor, bag)
         _write(args, reader, replay, summary, console)
     return code
 
 
 def _check(args: argparse.Namespace) -> None:
     for name, least in (("rate", 0.0), ("every", 1), ("max_frames", 0), ("frames", 1)):
-        if getattr(args, name) < least:
+        if not least <= getattr(args, name) < math.inf:  # NaN neither
             raise GraphError(f"--{name.replace('_', '-')}: must be at least {least}")
-    if args.depth_units_per_metre < 0.0:
-        raise GraphError("--depth-units-per-metre: must be positive")
+    check_units(args.depth_units_per_metre)
     if args.weights and not Path(args.weights).is_file():
         raise GraphError(f"--weights {args.weights}: no such file")
 
@@ -338,13 +337,13 @@ def _is_humble() -> bool:
 
 
 def _judge(
-    args: argparse.Namespace, reader: BagReader, sensor: str, bag: str, is_truth_topic: bool
+    args: argparse.Namespace, reader: BagReader, sensor: str, bag: str
 ) -> tuple[Replay, Summary]:
     from superpoint_ros.evaluation.replay import read_replay
     from superpoint_ros.evaluation.summary import summarize
 
     replay = read_replay(args.out)
-    truth, truth_name = _read_truth(args.ground_truth, reader, is_truth_topic)
+    truth, truth_name = read_truth(args.ground_truth, reader)
     summary = summarize(replay.to_record(sensor), truth, truth_name)
     values = summary.values
     values["bag"] = bag
@@ -365,16 +364,6 @@ def _judge(
             f"{transport['features_lost']} features messages were not answered by the tracker"
         )
     return replay, summary
-
-
-def _read_truth(option: str, reader: BagReader, is_topic: bool) -> tuple[Trajectory | None, str]:
-    from superpoint_ros.evaluation.trajectory import read_tum
-
-    if option == "none":
-        return None, ""
-    if option and not is_topic:
-        return read_tum(option), option
-    return reader.ground_truth(), reader.sensor.ground_truth
 
 
 def _write(

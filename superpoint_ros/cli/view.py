@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.cli._extractor import add_extractor_arguments, make_extractor
+from superpoint_ros.cli._recording import check_units
 from superpoint_ros.config import ConfigError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.frames < 1:
         raise ConfigError("--frames: must be at least 1")
+    check_units(args.depth_units_per_metre)
     if args.out:
         check_folder(args.out)
     console = Console(soft_wrap=True)

@@ -134,3 +134,21 @@ def test_kitti_excerpt_runs_in_mono(
     assert (values["alignment"], values["ground_truth"]) == ("sim3", "/ground_truth/pose")
     assert values["tracked"] >= 9
     assert values["ate_rmse_m"] < 0.5
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("evaluate bag", "--slop"),
+        ("evaluate bag", "--depth-units-per-metre"),
+        ("view", "--depth-units-per-metre"),
+        ("replay", "--depth-units-per-metre"),
+        ("replay", "--rate"),
+    ],
+)
+def test_numbers_that_are_none_are_named(
+    command: str, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command.split(), "no_such.mcap", f"{option}={value}"]) == 2
+    assert capsys.readouterr().err.startswith(f"superpoint: {option}: must be ")
