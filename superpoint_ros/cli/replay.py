@@ -157,6 +157,7 @@ def run(args: argparse.Namespace) -> int:
     )
     with BagReader(bag, wanted) as reader:
         topics = reader.sensor
+        reader.check_calibration()
         sensor = args.sensor or topics.sensor
         graph = _make_graph(args, sensor, topics, reader.depth_units_per_metre)
         console.print(f"{bag}: {sensor}, {reader.num_images} images on {topics.image}")

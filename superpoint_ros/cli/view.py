@@ -52,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Describe the recording; draw if asked to."""
+    """Describe the recording; draw if asked to.
+
+    Raises:
+        DecodeError: No frame could be drawn.
+    """
     from rich.console import Console
 
     from superpoint_ros.evaluation.bag import BagReader
@@ -70,11 +74,21 @@ def run(args: argparse.Namespace) -> int:
         _print_topics(reader, console)
         _print_sensor(reader.sensor, console)
         _print_frames(reader, console)
+        _print_calibration(reader, console)
         if args.out:
             units = args.depth_units_per_metre or reader.depth_units_per_metre
             for path in _draw(reader, args, units):
                 console.print(f"wrote {path}", markup=False, highlight=False)
     return 0
+
+
+def _print_calibration(reader: BagReader, console: Console) -> None:
+    from superpoint_ros.geometry.camera import CalibrationError
+
+    try:
+        reader.check_calibration()
+    except CalibrationError as error:
+        console.print(f"note: {error}", markup=False, highlight=False)
 
 
 def _print_topics(reader: BagReader, console: Console) -> None:
@@ -122,17 +136,22 @@ def _draw(reader: BagReader, args: argparse.Namespace, units_per_metre: float) -
 
     extractor = make_extractor(args)
     step = max(reader.num_images // args.frames, 1)
-    written = []
+    written: list[Path] = []
+    reason = ""
     for frame in reader.frames(every=step, max_frames=args.frames):
         if frame.error:
+            reason = reason or frame.error
             continue
         try:
             picture = _draw_frame(frame, extractor, units_per_metre)
-        except DecodeError:  # counted and named by an evaluation; here the next one will do
+        except DecodeError as error:  # the next one will do
+            reason = reason or str(error)
             continue
         path = Path(args.out) / f"frame_{frame.index:06d}.png"
         write_picture(path, picture)
         written.append(path)
+    if not written:
+        raise DecodeError(f"no frame could be drawn: {reason or 'there is none'}")
     return written
 
 

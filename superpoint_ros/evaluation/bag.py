@@ -30,6 +30,7 @@ from superpoint_ros.evaluation.sensors import (
     ground_truth_candidates,
 )
 from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
+from superpoint_ros.geometry.camera import Camera
 from superpoint_ros.geometry.se3 import inverse, pose_from_quaternion
 from superpoint_ros.pairing import DEFAULT_SLOP_NS, NearestPairing, Pair
 
@@ -153,6 +154,16 @@ class BagReader:
     def num_images(self) -> int:
         """Number of messages on the image topic."""
         return sum(topic.count for topic in self.topics if topic.name == self.sensor.image)
+
+    def check_calibration(self) -> None:
+        """Find out before a run that the calibration is of no use.
+
+        Raises:
+            CalibrationError: Says what is wrong with it.
+        """
+        for topic in (self.sensor.camera_info, self.sensor.right_camera_info):
+            if topic:
+                Camera.from_message(self._calibration(topic))
 
     def messages(self, names: Collection[str]) -> Iterator[RecordedMessage]:
         """Yield the messages of the named topics as recorded, in order of time."""

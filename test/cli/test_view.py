@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from superpoint_ros.cli.main import main
+from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.network.weights import ModelCard, save_weights
 
 
 def test_a_folder_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,6 +25,25 @@ def test_a_folder_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "frames: 3 in 0.20 s, 10.0 Hz" in text
     assert main(["view", str(tmp_path), "--sensor", "stereo"]) == 2
     assert main(["view", str(tmp_path), "--frames", "0"]) == 2
+
+
+def test_a_recording_that_cannot_be_used_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "0.png").write_text("no picture")
+    (tmp_path / "calib.yaml").write_text("fx: 0\nfy: 0\ncx: 0\ncy: 0\nwidth: 80\nheight: 48\n")
+    weights = tmp_path / "tiny.safetensors"
+    network = SuperPoint(NetworkConfig(encoder_channels=(8, 8, 16, 16), head_channels=16))
+    save_weights(weights, network, ModelCard(name="tiny"))
+    out = ["--out", str(tmp_path / "out"), "--weights", str(weights)]
+    assert main(["view", str(tmp_path), *out]) == 2
+    captured = capsys.readouterr()
+    assert "note: camera_info of frame 'camera': K has focal lengths 0, 0" in captured.out
+    assert "no frame could be drawn: compressed image of format 'png'" in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert main(["replay", str(tmp_path), "--out", str(tmp_path / "replayed")]) == 2
+    assert "K has focal lengths 0, 0" in capsys.readouterr().err
 
 
 @pytest.mark.dataset
