@@ -504,3 +504,70 @@ def test_fuzz_compressed(image_format, seed, changes, length):
     for position, value in changes:
         data[position % len(data)] = value
     only_decode_errors(SimpleNamespace(format=image_format, data=bytes(data[:length])))
+
+
+# ---- cv_bridge, where it is installed -----------------------------------------------------------
+
+# What cv_bridge converts; 8UC1 and its like are no colours to it, NV formats unknown.
+CHANNELS_OF_CV_BRIDGE = {
+    **dict.fromkeys(("mono8", "mono16"), 1),
+    **dict.fromkeys(("bgr8", "rgb8", "bgr16", "rgb16"), 3),
+    **dict.fromkeys(("bgra8", "rgba8", "bgra16", "rgba16"), 4),
+    **{name: 1 for name in decode.IMAGE_ENCODINGS if name.startswith("bayer_")},
+    **dict.fromkeys(("yuv422", "yuv422_yuy2"), 2),
+}
+
+
+@pytest.fixture(scope="module")
+def bridge():
+    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
+    return cv_bridge.CvBridge()
+
+
+def ros_image(pixels, encoding, step_padding):
+    """A real sensor_msgs/Image, little-endian."""
+    from sensor_msgs.msg import Image
+
+    packed = image_message(pixels, encoding, step_padding)
+    return Image(
+        **{name: getattr(packed, name) for name in ("encoding", "height", "width", "step")},
+        data=packed.data,
+    )
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("padded_pixels", [0, 2])
+@pytest.mark.parametrize(("encoding", "channels"), CHANNELS_OF_CV_BRIDGE.items())
+def test_cv_bridge_sees_the_same_image(bridge, rng, encoding, channels, padded_pixels):
+    pixels = random_pixels(rng, encoding, channels)
+    # cv_bridge drops padding of whole pixels only
+    padding = padded_pixels * channels * pixels.dtype.itemsize
+    message = ros_image(pixels, encoding, padding)
+    colour = bridge.imgmsg_to_cv2(message, "bgr8").astype(int)
+    grey = bridge.imgmsg_to_cv2(message, "mono8").astype(int)
+    # It goes to 8 bits after the conversion of colours, we before: at most one step apart.
+    tolerance = 1 if encoding.endswith("16") else 0
+    np.testing.assert_allclose(decode_colour(message).astype(int), colour, atol=tolerance)
+    np.testing.assert_allclose(decode_grey(message).astype(int), grey, atol=tolerance)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(("encoding", "dtype"), [("16UC1", np.uint16), ("32FC1", np.float32)])
+def test_cv_bridge_sees_the_same_depth(bridge, rng, encoding, dtype):
+    pixels = rng.integers(1, 9000, (HEIGHT, WIDTH)).astype(dtype)
+    message = ros_image(pixels, encoding, 2 * pixels.dtype.itemsize)
+    stored = bridge.imgmsg_to_cv2(message, "passthrough")
+    metres = stored / 1000.0 if dtype is np.uint16 else stored
+    np.testing.assert_allclose(decode_depth(message), metres, rtol=1e-6)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_cv_bridge_sees_the_same_compressed_image(bridge, rng, suffix):
+    from sensor_msgs.msg import CompressedImage
+
+    smooth = cv2.resize(rng.integers(0, 256, (4, 6, 3), dtype=np.uint8), (WIDTH, HEIGHT))
+    data = cv2.imencode(f".{suffix}", smooth)[1].tobytes()
+    message = CompressedImage(format=suffix, data=data)
+    expected = bridge.compressed_imgmsg_to_cv2(message, "bgr8")
+    np.testing.assert_array_equal(decode_colour(message), expected)
