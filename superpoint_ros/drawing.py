@@ -7,7 +7,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from superpoint_ros.data import Array
+from superpoint_ros.data import Array, Features, TrackingResult
 
 GREEN = (80, 200, 60)
 RED = (60, 60, 230)
@@ -110,6 +110,33 @@ def draw_tracks(
     if text:
         draw_text(canvas, text)
     return canvas
+
+
+def draw_result(image: Array, features: Features, result: TrackingResult) -> Array:
+    """Draw what the odometry made of a frame: tracks from its reference, state and inliers.
+
+    Args:
+        image: uint8 grey or BGR.
+        features: Of this image.
+        result: Of this image.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+    """
+    text = f"{result.state.name}  {len(features)} keypoints  {result.num_inliers} inliers"
+    matches = result.matches
+    if matches is None:
+        canvas = draw_keypoints(image, features.keypoints, features.scores)
+        draw_text(canvas, text)
+        return canvas
+    return draw_tracks(
+        image,
+        features.keypoints,
+        matches.reference_keypoints[matches.indices[:, 0]],
+        features.keypoints[matches.indices[:, 1]],
+        matches.inliers,
+        text,
+    )
 
 
 def draw_text(canvas: Array, text: str) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from superpoint_ros.data import Array, Observation, TrackingResult, TrackingState
-from superpoint_ros.drawing import draw_keypoints, draw_tracks
+from superpoint_ros.drawing import draw_result
 from superpoint_ros.evaluation.output import replaced, write_json
 from superpoint_ros.evaluation.summary import Summary
 from superpoint_ros.evaluation.trajectory import Trajectory, write_tum
@@ -175,23 +175,7 @@ class PictureTaker:
         distance = abs(frame.index - self._wanted_index) + (0 if is_tracked else 1_000_000)
         if self._distance is None or distance < self._distance:
             self._distance = distance
-            self.picture = draw_frame(grey, observation, result)
-
-
-def draw_frame(grey: Array, observation: Observation, result: TrackingResult) -> Array:
-    """Draw the keypoints of a frame and its tracks from the reference frame; (H, W, 3) BGR."""
-    features, matches = observation.features, result.matches
-    text = f"{result.state.name}  {len(features)} keypoints  {result.num_inliers} inliers"
-    if matches is None:
-        return draw_keypoints(grey, features.keypoints, features.scores)
-    return draw_tracks(
-        grey,
-        features.keypoints,
-        matches.reference_keypoints[matches.indices[:, 0]],
-        features.keypoints[matches.indices[:, 1]],
-        matches.inliers,
-        text,
-    )
+            self.picture = draw_result(grey, observation.features, result)
 
 
 def _is_up_to_scale(summary: Summary) -> bool:

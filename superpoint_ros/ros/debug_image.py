@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from superpoint_ros.data import Features, TrackingResult
 from superpoint_ros.decode import DecodeError, decode_colour
-from superpoint_ros.drawing import draw_keypoints, draw_tracks
+from superpoint_ros.drawing import draw_result
 from superpoint_ros.ros.conversions import image_to_message, stamp_to_ns
 from superpoint_ros.ros.log import Problems
 from superpoint_ros.ros.subscriptions import MatchingSubscription, transport_topic
@@ -51,12 +51,14 @@ class DebugImage:
         elif self._subscription is not None:
             self._subscription.destroy()
             self._subscription = None
+            self._problems.clear("debug_image")
             with self._lock:
                 self._images.clear()
 
     def publish(self, result: TrackingResult, header: Any, features: Features) -> None:
         """Draw one frame, if its image is here and somebody looks."""
-        if self._subscription is None or self._publisher.get_subscription_count() == 0:
+        subscription = self._subscription  # the executor may drop it meanwhile
+        if subscription is None or self._publisher.get_subscription_count() == 0:
             return
         with self._lock:
             message = self._images.pop(result.stamp_ns, None)
@@ -65,21 +67,10 @@ class DebugImage:
         try:
             image = decode_colour(message)
         except DecodeError as error:
-            self._problems.report("debug_image", f"{self._subscription.topic}: {error}")
+            self._problems.report("debug_image", f"{subscription.topic}: {error}")
             return
-        text = f"{result.state.name} {result.num_inliers} inliers"
-        if result.matches is None:
-            canvas = draw_keypoints(image, features.keypoints)
-        else:
-            matches = result.matches
-            canvas = draw_tracks(
-                image,
-                features.keypoints,
-                matches.reference_keypoints[matches.indices[:, 0]],
-                features.keypoints[matches.indices[:, 1]],
-                matches.inliers,
-                text,
-            )
+        self._problems.clear("debug_image")
+        canvas = draw_result(image, features, result)
         self._publisher.publish(image_to_message(canvas, header))
 
     def destroy(self) -> None:
