@@ -4,15 +4,63 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.config import ConfigError
+from superpoint_ros.graph import SENSORS
 
 if TYPE_CHECKING:
     from superpoint_ros.evaluation.bag import BagReader
+    from superpoint_ros.evaluation.sensors import SensorTopics
     from superpoint_ros.evaluation.trajectory import Trajectory
+
+
+_TOPICS = {
+    "image": ("TOPIC", "image; of stereo the left"),
+    "camera_info": ("TOPIC|FILE", "calibration, or a YAML file of it"),
+    "depth": ("TOPIC", "registered depth image"),
+    "right": ("TOPIC", "right image"),
+    "right_camera_info": ("TOPIC|FILE", "calibration of the right image, or a YAML file of it"),
+}
+
+
+def add_source_arguments(parser: argparse.ArgumentParser, with_truth: bool = True) -> Any:
+    """Declare what settles sensor and topics; return the group, for more of the kind."""
+    group = parser.add_argument_group("what to read (default: detected)")
+    group.add_argument("--sensor", choices=SENSORS, default="", help="kind of odometry")
+    for name, (metavar, text) in _TOPICS.items():
+        flag = "--" + name.replace("_", "-")
+        group.add_argument(flag, metavar=metavar, default="", help=text)
+    if with_truth:
+        group.add_argument(
+            "--ground-truth",
+            metavar="TOPIC|FILE",
+            default="",
+            help="poses of the camera; a file is in TUM format; 'none': do not compare",
+        )
+    group.add_argument(
+        "--depth-units-per-metre",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="unit of 16-bit depth: 1000 (millimetres, the default), 5000 for TUM",
+    )
+    return group
+
+
+def wanted_topics(args: argparse.Namespace) -> SensorTopics:
+    """Return what the arguments of `add_source_arguments` settle."""
+    from superpoint_ros.evaluation.sensors import SensorTopics
+
+    truth = getattr(args, "ground_truth", "")
+    return SensorTopics(
+        sensor="mono" if args.sensor == "homography" else args.sensor,
+        ground_truth=truth if is_topic(truth) else "",
+        **{name: getattr(args, name) for name in _TOPICS},
+    )
 
 
 def check_units(depth_units_per_metre: float) -> None:

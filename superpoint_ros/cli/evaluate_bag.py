@@ -20,7 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superpoint_ros.cli._recording import check_units, is_topic, read_truth
+from superpoint_ros.cli._recording import (
+    add_source_arguments,
+    check_units,
+    read_truth,
+    wanted_topics,
+)
 from superpoint_ros.config import ConfigError
 
 if TYPE_CHECKING:
@@ -33,34 +38,11 @@ if TYPE_CHECKING:
     from superpoint_ros.features.extractor import Extractor, ExtractorConfig
     from superpoint_ros.odometry.visual_odometry import OdometryConfig
 
-SENSORS = ("mono", "rgbd", "stereo", "homography")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("bag", metavar="BAG", help="bag directory or file, or image folder")
-    source = parser.add_argument_group("what to read (default: detected)")
-    source.add_argument("--sensor", choices=SENSORS, default="", help="kind of odometry")
-    source.add_argument("--image", metavar="TOPIC", default="", help="image; of stereo the left")
-    source.add_argument(
-        "--camera-info", metavar="TOPIC|FILE", default="", help="calibration, or a YAML file of it"
-    )
-    source.add_argument("--depth", metavar="TOPIC", default="", help="registered depth image")
-    source.add_argument("--right", metavar="TOPIC", default="", help="right image")
-    source.add_argument("--right-camera-info", metavar="TOPIC|FILE", default="")
-    source.add_argument(
-        "--ground-truth",
-        metavar="TOPIC|FILE",
-        default="",
-        help="poses of the camera; a file is in TUM format; 'none': do not compare",
-    )
-    source.add_argument(
-        "--depth-units-per-metre",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="unit of 16-bit depth: 1000 (millimetres, the default), 5000 for TUM",
-    )
+    source = add_source_arguments(parser)
     source.add_argument(
         "--slop",
         type=float,
@@ -107,22 +89,12 @@ def run(args: argparse.Namespace) -> int:
     from superpoint_ros.evaluation.bag import BagReader
     from superpoint_ros.evaluation.output import check_folder, write_json
     from superpoint_ros.evaluation.report import PictureTaker, print_summary, write_report
-    from superpoint_ros.evaluation.sensors import SensorTopics
     from superpoint_ros.evaluation.trajectory import write_kitti
 
     _check_counts(args)
     if args.out:
         check_folder(args.out)
-    wanted = SensorTopics(
-        sensor="mono" if args.sensor == "homography" else args.sensor,
-        image=args.image,
-        camera_info=args.camera_info,
-        depth=args.depth,
-        right=args.right,
-        right_camera_info=args.right_camera_info,
-        ground_truth=args.ground_truth if is_topic(args.ground_truth) else "",
-    )
-    with BagReader(args.bag, wanted, slop_ns=round(args.slop * 1e9)) as reader:
+    with BagReader(args.bag, wanted_topics(args), slop_ns=round(args.slop * 1e9)) as reader:
         sensor = args.sensor or reader.sensor.sensor
         extractor_config, odometry_config = make_configs(
             args.set, sensor, args.weights, args.max_keypoints

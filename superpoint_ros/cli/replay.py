@@ -29,12 +29,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superpoint_ros.cli._recording import check_units, is_topic, read_truth
+from superpoint_ros.cli._recording import (
+    add_source_arguments,
+    check_units,
+    read_truth,
+    wanted_topics,
+)
 from superpoint_ros.cli.run import GraphProcesses, parse_parameters
 from superpoint_ros.graph import (
     FEATURES_NODE,
     NAMESPACE,
-    SENSORS,
     TRACKER_NODE,
     GraphError,
     NodeSpec,
@@ -88,22 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--every", type=int, default=1, metavar="N", help="play every Nth image")
     add("--max-frames", type=int, default=0, metavar="N", help="stop after N")
 
-    source = parser.add_argument_group("what to read (default: detected)")
-    add = source.add_argument
-    add("--sensor", choices=SENSORS, default="", help="kind of odometry")
-    add("--image", metavar="TOPIC", default="", help="image; of stereo the left")
-    add("--camera-info", metavar="TOPIC|FILE", default="", help="calibration, or a YAML of it")
-    add("--depth", metavar="TOPIC", default="", help="registered depth image")
-    add("--right", metavar="TOPIC", default="", help="right image")
-    add("--right-camera-info", metavar="TOPIC|FILE", default="")
-    add("--ground-truth", metavar="TOPIC|FILE", default="", help="poses of the camera; or 'none'")
-    add(
-        "--depth-units-per-metre",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="unit of 16-bit depth: 1000 (millimetres, the default), 5000 for TUM",
-    )
+    add = add_source_arguments(parser).add_argument
     add("--frames", type=int, default=200, metavar="N", help="length of a rendered sequence")
 
     nodes = parser.add_argument_group("the nodes")
@@ -139,23 +128,13 @@ def run(args: argparse.Namespace) -> int:
 
     from superpoint_ros.evaluation.bag import BagReader
     from superpoint_ros.evaluation.output import check_folder
-    from superpoint_ros.evaluation.sensors import SensorTopics
 
     _check(args)
     check_folder(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
     console = Console(soft_wrap=True)
     bag = args.bag or str(_render(args, console))
-    wanted = SensorTopics(
-        sensor="mono" if args.sensor == "homography" else args.sensor,
-        image=args.image,
-        camera_info=args.camera_info,
-        depth=args.depth,
-        right=args.right,
-        right_camera_info=args.right_camera_info,
-        ground_truth=args.ground_truth if is_topic(args.ground_truth) else "",
-    )
-    with BagReader(bag, wanted) as reader:
+    with BagReader(bag, wanted_topics(args)) as reader:
         topics = reader.sensor
         reader.check_calibration()
         sensor = args.sensor or topics.sensor

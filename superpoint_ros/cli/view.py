@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.cli._extractor import add_extractor_arguments, make_extractor
-from superpoint_ros.cli._recording import check_units
+from superpoint_ros.cli._recording import add_source_arguments, check_units, wanted_topics
 from superpoint_ros.config import ConfigError
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from superpoint_ros.evaluation.bag import BagReader, Frame
     from superpoint_ros.evaluation.sensors import SensorTopics
 
-_TOPIC_OPTIONS = {
-    "image": "image; of stereo the left",
-    "camera_info": "calibration, or a YAML file of it",
-    "depth": "registered depth image",
-    "right": "right image",
-    "right_camera_info": "calibration of the right image, or a YAML file of it",
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -42,12 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=int, default=3, metavar="N", help="number of pictures (default 3)"
     )
-    parser.add_argument("--sensor", choices=("mono", "stereo", "rgbd"), default="")
-    for name, text in _TOPIC_OPTIONS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar="TOPIC", default="", help=text)
-    parser.add_argument(
-        "--depth-units-per-metre", type=float, default=0.0, metavar="X", help="default 1000"
-    )
+    add_source_arguments(parser, with_truth=False)
     add_extractor_arguments(parser)
 
 
@@ -61,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
 
     from superpoint_ros.evaluation.bag import BagReader
     from superpoint_ros.evaluation.output import check_folder
-    from superpoint_ros.evaluation.sensors import SensorTopics
 
     if args.frames < 1:
         raise ConfigError("--frames: must be at least 1")
@@ -69,8 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         check_folder(args.out)
     console = Console(soft_wrap=True)
-    names = {name: getattr(args, name) for name in _TOPIC_OPTIONS}
-    with BagReader(args.bag, SensorTopics(sensor=args.sensor, **names)) as reader:
+    with BagReader(args.bag, wanted_topics(args)) as reader:
         _print_topics(reader, console)
         _print_sensor(reader.sensor, console)
         _print_frames(reader, console)
