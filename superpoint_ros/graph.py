@@ -208,6 +208,7 @@ def vo_graph(
             "image_transport", right_image or _DEFAULT_RIGHT_IMAGE, image_transport
         )
         _check_choice("transport of the right image", right_transport, (image_transport,))
+        features["stereo"] = True
         remappings["right/image"] = right_image
         remappings["right/camera_info"] = right_camera_info or _beside(right_image)
 

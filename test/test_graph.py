@@ -39,6 +39,20 @@ def test_mono_is_two_processes_in_one_namespace():
     }
 
 
+def test_stereo_tells_both_nodes():
+    nodes = by_name(
+        vo_graph("stereo", image="/cam/left/image_raw", right_image="/cam/right/image")
+    )
+    features, tracker = nodes["features_node"], nodes["tracker_node"]
+    assert features.overrides["features_node"]["stereo"] is True
+    assert "stereo" not in vo_graph("mono")[0].overrides["features_node"]
+    assert yaml.safe_load(Path(tracker.params_files[0]).read_text())["/**/tracker_node"] == {
+        "ros__parameters": {"odometry.mode": "stereo"}
+    }
+    assert dict(features.remappings)["right/image"] == "/cam/right/image"
+    assert dict(tracker.remappings)["right/camera_info"] == "/cam/right/camera_info"
+
+
 def test_rgbd_takes_the_transport_from_the_topic_name():
     nodes = by_name(
         vo_graph(

@@ -29,6 +29,7 @@ __all__ = [
     "drop_stamps_after",
     "make_transform_broadcaster",
     "make_transform_buffer",
+    "stamps_of",
 ]
 
 # ---- message_filters --------------------------------------------------------------------------
@@ -157,6 +158,12 @@ def drop_stamps_after(synchronizer: Any, stamp_ns: int) -> int:
                 del queue[late]
                 count += 1
     return count
+
+
+def stamps_of(synchronizer: Any) -> list[list[int]]:
+    """Return the stamps, ns, of what waits in every queue; locks as `drop_stamps_after` does."""
+    with synchronizer.lock:
+        return [[_key_to_ns(key) for key in queue] for queue in synchronizer.queues]
 
 
 def _key_to_ns(key: Any) -> int:

@@ -51,11 +51,25 @@ CHANNELS = (
     ),
     Channel(
         "features_node",
+        "in",
+        "right/image",
+        "sensor_msgs/Image",
+        "stereo: the right camera, by the same transport (right/image/compressed)",
+    ),
+    Channel(
+        "features_node",
         "out",
         "features",
         "superpoint_ros/Features",
         "keypoints, scores and descriptors of one image, with its header; the network runs only "
         "while somebody subscribes",
+    ),
+    Channel(
+        "features_node",
+        "out",
+        "right/features",
+        "superpoint_ros/Features",
+        "stereo: those of the right image, from the same batch",
     ),
     Channel(
         "features_node",
@@ -73,6 +87,20 @@ CHANNELS = (
         "sensor_msgs/Image",
         "rgbd: depth registered to the image, 16UC1 or 32FC1; with depth_transport also "
         "compressed or compressedDepth",
+    ),
+    Channel(
+        "tracker_node",
+        "in",
+        "right/features",
+        "superpoint_ros/Features",
+        "stereo: from features_node with stereo: true",
+    ),
+    Channel(
+        "tracker_node",
+        "in",
+        "right/camera_info",
+        "sensor_msgs/CameraInfo",
+        "stereo: of the right image; tells the baseline, unless odometry.stereo.T_left_right does",
     ),
     Channel(
         "tracker_node",

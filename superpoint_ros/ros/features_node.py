@@ -3,7 +3,8 @@
 """Images in, features out.
 
 The newest image waits, older ones are dropped and counted; the network runs on its own thread and
-only while somebody listens. Run: `python -m superpoint_ros.ros.features_node --ros-args ...`
+only while somebody listens. The two images of a stereo camera are paired by their stamps and share
+one batch. Run: `python -m superpoint_ros.ros.features_node --ros-args ...`
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from superpoint_ros.profiling import Stopwatch
 from superpoint_ros.ros.conversions import DESCRIPTOR_DTYPES, features_to_message
 from superpoint_ros.ros.diagnostics import PERIOD_S, Counters, Diagnostics
 from superpoint_ros.ros.runner import ManagedNode, Worker, run
+from superpoint_ros.ros.stamp_pairing import StampPairing
 from superpoint_ros.ros.subscriptions import (
     FEATURES_QOS,
     RELIABILITIES,
@@ -40,6 +42,7 @@ from superpoint_ros.ros.subscriptions import (
 
 NODE_NAME = "features_node"
 _REFRESH_S = 0.25
+_STEREO_DEPTH = 5
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,15 @@ class FeaturesConfig(ExtractorConfig):
     image_reliability: str = option(
         "auto", "QoS of the image subscription; auto follows the publishers", choices=RELIABILITIES
     )
+    stereo: bool = option(False, "pair right/image with image, publish right/features too")
+    sync_slop: float = option(
+        0.02,
+        "stereo: largest gap between the stamps of the two images, seconds; 0: equal",
+        minimum=0.0,
+    )
+    sync_queue_size: int = option(
+        10, "stereo: images kept while they wait for the other one", minimum=2
+    )
     descriptor_dtype: str = option(
         "f16", "descriptors on the topic", choices=tuple(DESCRIPTOR_DTYPES), dynamic=True
     )
@@ -63,22 +75,22 @@ class FeaturesConfig(ExtractorConfig):
 
 @dataclass(frozen=True)
 class _Job:
-    message: Any
+    images: tuple[Any, ...]  # messages: the image, or the left and the right
     arrival: float  # time.perf_counter(), seconds
 
 
 class FeaturesNode(ManagedNode[FeaturesConfig]):
-    """Publishes `features` for `image`.
+    """Publishes `features` for `image`, and in stereo `right/features` for `right/image`.
 
     Attributes:
-        listeners: Called with (header, features, latency in ms) in this process, by reference, on
-            the worker's thread.
+        listeners: Called with (header, features, latency in ms, right features or None) in this
+            process, by reference, on the worker's thread.
     """
 
     def __init__(self, known_elsewhere: Collection[str] = (), **kwargs: Any) -> None:
         super().__init__(NODE_NAME, FeaturesConfig, known_elsewhere, **kwargs)
-        self.listeners: list[Callable[[Any, Features, float], None]] = []
-        self.counters = Counters("received", "published", "dropped", "bad", "idle")
+        self.listeners: list[Callable[[Any, Features, float, Features | None], None]] = []
+        self.counters = Counters("received", "published", "dropped", "unpaired", "bad", "idle")
         self._worker: Worker[_Job] | None = None
 
     def set_up(self) -> None:
@@ -87,17 +99,22 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
             self._extractor = extractor_from_config(self.config)
         except WeightsError as error:
             raise ConfigError(str(error)) from None
-        self._publisher = self.create_publisher(FeaturesMessage, "features", FEATURES_QOS)
+        self._outputs = [self.create_publisher(FeaturesMessage, "features", FEATURES_QOS)]
         self._diagnostics = Diagnostics(self, self.counters, self.problems)
         self._worker = Worker(self._extract, capacity=1, logger=self.get_logger())
-        is_raw = self.config.image_transport == "raw"
-        self._images = MatchingSubscription(
-            self,
-            Image if is_raw else CompressedImage,
-            transport_topic(self, "image", self.config.image_transport),
-            self._on_image,
-            reliability=self.config.image_reliability,
-        )
+        self._images = [self._subscribe("image", self._on_image)]
+        self._pairing: StampPairing | None = None
+        if self.config.stereo:
+            self._outputs.append(
+                self.create_publisher(FeaturesMessage, "right/features", FEATURES_QOS)
+            )
+            self._images.append(self._subscribe("right/image", self._on_right_image))
+            self._pairing = StampPairing(
+                self._on_pair,
+                self.config.sync_slop,
+                self.config.sync_queue_size,
+                (self._images[0].topic, self._images[1].topic),
+            )
         self._own_timers = [
             self.create_steady_timer(PERIOD_S, self._diagnostics.publish),
             self.create_steady_timer(_REFRESH_S, self._refresh),
@@ -105,16 +122,30 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         self._started = time.monotonic()
         self.get_logger().info(
             f"{self._extractor.model_id} on {self._extractor.engine.name}, "
-            f"images from {self._images.topic}"
+            f"images from {' and '.join(images.topic for images in self._images)}"
+        )
+
+    def _subscribe(self, name: str, callback: Callable[[Any], None]) -> MatchingSubscription:
+        transport = self.config.image_transport
+        return MatchingSubscription(
+            self,
+            Image if transport == "raw" else CompressedImage,
+            transport_topic(self, name, transport),
+            callback,
+            # An image of a pair has to wait for the other one.
+            depth=_STEREO_DEPTH if self.config.stereo else 1,
+            reliability=self.config.image_reliability,
         )
 
     def tear_down(self) -> None:
         """Close the topics and forget the network."""
         for timer in self._own_timers:
             self.destroy_timer(timer)
-        self._images.destroy()
+        for images in self._images:
+            images.destroy()
         self._diagnostics.destroy()
-        self.destroy_publisher(self._publisher)
+        for publisher in self._outputs:
+            self.destroy_publisher(publisher)
         del self._extractor
 
     def stop_work(self) -> bool:
@@ -123,11 +154,16 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         return worker is None or worker.stop()
 
     def _refresh(self) -> None:
-        trouble = self._images.refresh()
-        if trouble is None:
+        troubles = [trouble for images in self._images if (trouble := images.refresh())]
+        if not troubles:
             self.problems.clear("topic")
         elif time.monotonic() - self._started > 2.0:
-            self.problems.report("topic", trouble)
+            self.problems.report("topic", "; ".join(troubles))
+        if self._pairing is not None:
+            self.counters.add("unpaired", self._pairing.count_lost())
+            trouble = self._pairing.trouble()
+            if trouble:
+                self.problems.report("pairing", trouble)
         if time.monotonic() - self._started > 2.0:
             self.check_clock()
 
@@ -139,40 +175,62 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         if not (self._is_wanted() or self.config.always_extract):
             self.counters.add("idle")
             return
-        job = _Job(message, time.perf_counter())
-        self.counters.add("dropped", self._worker.put(job))
+        if self._pairing is not None:
+            self._pairing.add_first(message)
+        else:
+            self._give((message,))
+
+    def _on_right_image(self, message: Any) -> None:
+        if self.is_active and self._pairing is not None:
+            self._pairing.add_second(message)
+
+    def _on_pair(self, left: Any, right: Any) -> None:
+        self.problems.clear("pairing")
+        self._give((left, right))
+
+    def _give(self, images: tuple[Any, ...]) -> None:
+        if self._worker is not None:
+            job = _Job(images, time.perf_counter())
+            self.counters.add("dropped", self._worker.put(job))
 
     def _is_wanted(self) -> bool:
-        return bool(self.listeners) or self._publisher.get_subscription_count() > 0
+        return bool(self.listeners) or any(
+            publisher.get_subscription_count() > 0 for publisher in self._outputs
+        )
 
     def _extract(self, job: _Job) -> None:
         watch = Stopwatch()
-        try:
-            with watch.stage("decode"):
-                grey = decode_grey(job.message)
-        except DecodeError as error:
-            self.counters.add("bad")
-            self.problems.report("image", f"{self._images.topic}: {error}")
-            return
+        greys = []
+        for image, subscription in zip(job.images, self._images, strict=True):
+            try:
+                with watch.stage("decode"):
+                    greys.append(decode_grey(image))
+            except DecodeError as error:
+                self.counters.add("bad")
+                self.problems.report("image", f"{subscription.topic}: {error}")
+                return
         self.problems.clear("image")
         self._extractor.config = self.config
         with watch.stage("extract"):
-            features = self._extractor(grey)
-        header = job.message.header
+            extracted = self._extractor.extract_batch(greys)
         latency_ms = 1e3 * (time.perf_counter() - job.arrival)
+        right = extracted[1] if self.config.stereo else None
         for listener in self.listeners:
-            listener(header, features, latency_ms)
+            listener(job.images[0].header, extracted[0], latency_ms, right)
         with watch.stage("publish"):
-            if self._publisher.get_subscription_count() > 0:
-                message = features_to_message(
-                    features,
-                    header,
-                    self.config.descriptor_dtype,
-                    self._extractor.model_id,
-                    self._extractor.weights_sha256,
-                    latency_ms,
-                )
-                self._publisher.publish(message)
+            for publisher, image, features in zip(
+                self._outputs, job.images, extracted, strict=True
+            ):
+                if publisher.get_subscription_count() > 0:
+                    message = features_to_message(
+                        features,
+                        image.header,
+                        self.config.descriptor_dtype,
+                        self._extractor.model_id,
+                        self._extractor.weights_sha256,
+                        latency_ms,
+                    )
+                    publisher.publish(message)
         self.counters.add("published")
         total_ms = 1e3 * (time.perf_counter() - job.arrival)
         self._diagnostics.add_latency({**watch.latency_ms, "total": total_ms})

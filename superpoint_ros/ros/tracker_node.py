@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features in, odometry out.
 
-The node pairs features with depth, asks the same `VisualOdometry` as the offline evaluator, and
-publishes what it says. Run: `python -m superpoint_ros.ros.tracker_node --ros-args ...`
+The node pairs features with depth or with those of the right image, asks the same
+`VisualOdometry` as the offline evaluator, and publishes what it says.
+Run: `python -m superpoint_ros.ros.tracker_node --ros-args ...`
 """
 
 from __future__ import annotations
@@ -26,25 +27,16 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Empty
 
-from superpoint_ros.config import Config, ConfigError, option
+from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array, Features, TrackingResult, TrackingState
-from superpoint_ros.decode import DecodeError, decode_depth
-from superpoint_ros.geometry.camera import CalibrationError, Camera
+from superpoint_ros.decode import DecodeError
 from superpoint_ros.msg import Features as FeaturesMessage
 from superpoint_ros.msg import Homography, Matches, TrackerStatus
-from superpoint_ros.odometry.observation import make_observation
 from superpoint_ros.odometry.visual_odometry import OdometryConfig, VisualOdometry
 from superpoint_ros.profiling import Stopwatch
-from superpoint_ros.ros.compat import (
-    ApproximateTimeSynchronizer,
-    SimpleFilter,
-    drop_stamps_after,
-    make_transform_broadcaster,
-    make_transform_buffer,
-)
+from superpoint_ros.ros.compat import make_transform_broadcaster, make_transform_buffer
 from superpoint_ros.ros.conversions import (
     MessageError,
-    features_from_message,
     homography_to_message,
     make_header,
     matches_to_message,
@@ -63,8 +55,10 @@ from superpoint_ros.ros.frames import (
     parse_camera_in_base,
     pose_from_rpy,
 )
+from superpoint_ros.ros.observing import ObservationMaker
 from superpoint_ros.ros.path import PathPublisher
 from superpoint_ros.ros.runner import ManagedNode, Worker, run
+from superpoint_ros.ros.stamp_pairing import JUMP_BACK_NS, StampPairing
 from superpoint_ros.ros.subscriptions import (
     FEATURES_QOS,
     RELIABILITIES,
@@ -75,8 +69,6 @@ from superpoint_ros.srv import ResetPose
 
 NODE_NAME = "tracker_node"
 _REFRESH_S = 0.25
-# Stamps that go back by more than this are a new run (a looping bag); by less, a late frame.
-_JUMP_BACK_NS = 500_000_000
 _SILENCE_S = 3.0
 
 
@@ -109,10 +101,14 @@ class TrackerConfig(Config):
         1000.0, "integer depth units in one metre (TUM recordings: 5000)", minimum=1.0e-6
     )
     sync_slop: float = option(
-        0.02, "largest gap between the stamps of image and depth, seconds", minimum=1.0e-4
+        0.02,
+        "largest gap between the stamps of image and depth (or right image), seconds; 0: equal",
+        minimum=0.0,
     )
     sync_queue_size: int = option(
-        60, "features and depth images kept while they wait for each other", minimum=2
+        60,
+        "features and depth images (or right features) kept while they wait for each other",
+        minimum=2,
     )
     queue_size: int = option(
         30, "frames that may wait for the tracker; the oldest is dropped", minimum=1
@@ -131,18 +127,9 @@ class TrackerConfig(Config):
 
 
 @dataclass(frozen=True)
-class LocalFeatures:
-    """Features handed over inside one process; stands where a Features message would."""
-
-    header: Any
-    features: Features
-    latency_ms: float
-
-
-@dataclass(frozen=True)
 class _Job:
     frame: Any  # Features message or LocalFeatures
-    depth: Any = None  # depth image message
+    partner: Any = None  # depth image, or Features message of the right image
     run: int = 0  # how often time had jumped back when it came
 
     @property
@@ -162,7 +149,6 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self.takes_features_by_topic = True
         self._is_set_up = False
         self._worker: Worker[_Job] | None = None
-        self._camera: Camera | None = None
         self._mounting: Mounting | None = None
         self._lock = threading.Lock()
 
@@ -171,17 +157,16 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     def set_up(self) -> None:
         """Make the odometry, then open the topics."""
         config = self.config
-        if config.odometry.mode == "stereo":
-            raise ConfigError("odometry.mode: stereo is not available in tracker_node yet")
         self._T_base_cam = parse_camera_in_base(config.camera_in_base)
         self._odometry = VisualOdometry(config.odometry)
+        self._observations = ObservationMaker(
+            config.odometry, config.depth_units_per_metre, self.problems
+        )
         self._is_paused = False
         self._pending_reset: tuple[Array | None] | None = None  # T_odom_base or None
         self._run = 0  # counts jumps back of time
         self._last_tracked_ns: int | None = None
         self._last_intake_ns: int | None = None
-        self._num_given = 0  # features given to the synchroniser and not come back
-        self._last_depth_ns: int | None = None
         self._last_pose: tuple[int, int, Array] | None = None  # stamp, map_id, T_odom_child
         self._map_due = 0.0
         self._activated = self._last_frame = time.monotonic()
@@ -228,24 +213,34 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     def _make_inputs(self) -> None:
         config = self.config
         self._inputs: list[MatchingSubscription] = []
+        self._feature_subscriptions: list[Any] = []
+        self._pairing: StampPairing | None = None
         self._infos = self._subscribe(CameraInfo, "camera_info", self._on_camera_info, 10)
-        self._feature_source, self._depth_source = SimpleFilter(), SimpleFilter()
-        self._synchronizer: Any = None
         if config.odometry.mode == "rgbd":
-            self._synchronizer = ApproximateTimeSynchronizer(
-                [self._feature_source, self._depth_source],
-                config.sync_queue_size,
-                config.sync_slop,
-            )
-            self._synchronizer.registerCallback(self._on_pair)
             kind = Image if config.depth_transport == "raw" else CompressedImage
             topic = transport_topic(self, "depth/image", config.depth_transport)
-            self._depths = self._subscribe(kind, topic, self._on_depth, 10)
-        self._features = None
-        if self.takes_features_by_topic:
-            self._features = self.create_subscription(
-                FeaturesMessage, "features", self.take_features, FEATURES_QOS
+            self._depths = self._subscribe(kind, topic, self._on_partner, 10)
+            self._pairing = self._pair_with(self._depths.topic)
+        if config.odometry.mode == "stereo":
+            self._right_infos = self._subscribe(
+                CameraInfo, "right/camera_info", self._on_right_camera_info, 10
             )
+            if self.takes_features_by_topic:  # else features_node has paired the images
+                topic = self.resolve_topic_name("right/features")
+                self._pairing = self._pair_with(topic, ": features_node needs stereo: true")
+                self._subscribe_features(topic, self._on_partner)
+        if self.takes_features_by_topic:
+            self._subscribe_features("features", self.take_features)
+
+    def _pair_with(self, topic: str, hint: str = "") -> StampPairing:
+        config = self.config
+        names = ("features", topic)
+        return StampPairing(self._on_pair, config.sync_slop, config.sync_queue_size, names, hint)
+
+    def _subscribe_features(self, topic: str, callback: Any) -> None:
+        self._feature_subscriptions.append(
+            self.create_subscription(FeaturesMessage, topic, callback, FEATURES_QOS)
+        )
 
     def _subscribe(self, kind: Any, topic: str, callback: Any, depth: int) -> MatchingSubscription:
         subscription = MatchingSubscription(
@@ -262,8 +257,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             self.destroy_service(service)
         for subscription in self._inputs:
             subscription.destroy()
-        if self._features is not None:
-            self.destroy_subscription(self._features)
+        for features in self._feature_subscriptions:
+            self.destroy_subscription(features)
         for publisher in self._outputs.values():
             self.destroy_publisher(publisher)
         if self._tf is not None:
@@ -274,7 +269,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._path.destroy()
         self._debug.destroy()
         self._diagnostics.destroy()
-        self._camera = self._mounting = None
+        self._mounting = None
 
     def on_config(self, config: TrackerConfig) -> None:
         """Open /tf when `publish_tf` is switched on."""
@@ -304,24 +299,20 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             self._publish_status(paused, frame.header, 0)
             return
         with self._lock:
-            last_ns = self._last_intake_ns
             if not self._is_in_order(stamp_ns):
                 return
             job = _Job(frame, run=self._run)
-            if self._synchronizer is None:
+            if self._pairing is None:
                 self.counters.add("dropped", worker.put(job))
                 return
-            self._num_given += 1
-        if last_ns is not None and stamp_ns < last_ns:
-            self._forget_after(stamp_ns, last_ns)
-        self._feature_source.signalMessage(job)
+        self._pairing.add_first(job)
 
     def _is_in_order(self, stamp_ns: int) -> bool:
         """Return whether a frame may be tracked; start anew when time jumped back."""
         last, self._last_intake_ns = self._last_intake_ns, stamp_ns
         if last is None or stamp_ns > last:
             return True
-        if last - stamp_ns <= _JUMP_BACK_NS:
+        if last - stamp_ns <= JUMP_BACK_NS:
             self._last_intake_ns = last
             self.counters.add("late")
             return False
@@ -334,37 +325,24 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._pending_reset = self._pending_reset or (None,)
         return True
 
-    def _on_depth(self, message: Any) -> None:
-        if not self.is_active or self._is_paused:
-            return
-        stamp_ns = stamp_to_ns(message.header.stamp)
-        with self._lock:
-            last, self._last_depth_ns = self._last_depth_ns, stamp_ns
-        if last is not None and last - stamp_ns > _JUMP_BACK_NS:
-            self._forget_after(stamp_ns, last)
-        self._depth_source.signalMessage(message)
+    def _on_partner(self, message: Any) -> None:
+        """Take a depth image, or the features of the right image."""
+        if self.is_active and not self._is_paused and self._pairing is not None:
+            self._pairing.add_second(message)
 
-    def _forget_after(self, now_ns: int, before_ns: int) -> None:
-        """Drop what waits for a partner from before time jumped back from `before_ns`."""
-        if self._synchronizer is not None:
-            drop_stamps_after(self._synchronizer, (now_ns + before_ns) // 2)
-
-    def _on_pair(self, job: _Job, depth: Any) -> None:
+    def _on_pair(self, job: _Job, partner: Any) -> None:
         self.problems.clear("pairing")
         worker = self._worker
         with self._lock:
-            self._num_given -= 1
             if worker is not None:
-                self.counters.add("dropped", worker.put(dataclasses.replace(job, depth=depth)))
+                paired = dataclasses.replace(job, partner=partner)
+                self.counters.add("dropped", worker.put(paired))
 
     def _on_camera_info(self, message: Any) -> None:
-        try:
-            self._camera = Camera.from_message(message)
-        except CalibrationError as error:
-            self.problems.report("calibration", f"{self._infos.topic}: {error}")
-            return
-        self.problems.clear("calibration")
-        self.problems.clear("camera_info")
+        self._observations.set_camera(message, self._infos.topic)
+
+    def _on_right_camera_info(self, message: Any) -> None:
+        self._observations.set_camera(message, self._right_infos.topic, is_right=True)
 
     def _refresh(self) -> None:
         """Adapt subscriptions, and say why nothing comes."""
@@ -384,31 +362,12 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             self.problems.report("features", f"{who} {topic}: is features_node running on images?")
         else:
             self.problems.clear("features")
-        self._name_pairing_gap()
+        if self._pairing is not None:
+            self.counters.add("unpaired", self._pairing.count_lost())
+            trouble = self._pairing.trouble()
+            if trouble:
+                self.problems.report("pairing", trouble)
         self._debug.refresh()
-
-    def _name_pairing_gap(self) -> None:
-        """Say how far features and depth are apart when they do not pair."""
-        if self._synchronizer is None or self._last_intake_ns is None:
-            return
-        with self._lock:
-            features, depths = (list(queue) for queue in self._synchronizer.queues)
-            num_evicted = max(self._num_given - len(features), 0)
-            self._num_given -= num_evicted
-        self.counters.add("unpaired", num_evicted)
-        if len(features) < 5:
-            return
-        topic = self._depths.topic
-        if self._last_depth_ns is None:
-            self.problems.report("pairing", f"no depth image came on {topic}")
-            return
-        gap_s = (self._last_depth_ns - self._last_intake_ns) / 1e9
-        if len(depths) >= 5:
-            self.problems.report(
-                "pairing",
-                f"features and {topic} do not pair: newest stamps are {gap_s:+.3f} s apart, "
-                f"sync_slop is {self.config.sync_slop} s",
-            )
 
     # Services
 
@@ -438,25 +397,21 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     def _track(self, job: _Job) -> None:
         watch = Stopwatch()
         header = job.header
-        camera = self._camera
-        if camera is None:
+        if not self._observations.is_calibrated:
             self.counters.add("dropped")
+            topics = self._infos.topic
+            if self.config.odometry.mode == "stereo":
+                topics += f" and {self._right_infos.topic}"
             self.problems.report(
-                "camera_info", f"no usable camera_info came on {self._infos.topic}: frames wait"
+                "camera_info", f"no usable camera_info came on {topics}: frames wait"
             )
             return
         try:
-            with watch.stage("unpack"):
-                features = self._unpack(job.frame, camera)
-            with watch.stage("depth"):
-                depth = self._unpack_depth(job)
-            with watch.stage("observe"):
-                observation = make_observation(
-                    stamp_to_ns(header.stamp), features, camera, depth, self.config.odometry.depth
-                )
+            observation = self._observations.make(job.frame, job.partner, watch)
         except (MessageError, DecodeError, ValueError) as error:
             self.counters.add("bad")
-            self.problems.report("frame", str(error))
+            where = f"{self._depths.topic}: " if isinstance(error, DecodeError) else ""
+            self.problems.report("frame", f"{where}{error}")
             return
         self.problems.clear("frame")
         self._find_mounting(header.frame_id)
@@ -467,29 +422,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         latency = {"features": float(job.frame.latency_ms), **watch.latency_ms}
         latency.update(result.latency_ms)
         result = dataclasses.replace(result, latency_ms=latency)
-        self._publish(result, header, features)
+        self._publish(result, header, observation.features)
         self._diagnostics.add_latency(latency)
-
-    def _unpack(self, frame: Any, camera: Camera) -> Features:
-        if isinstance(frame, LocalFeatures):
-            features = frame.features
-        else:
-            features = features_from_message(frame)
-        if camera.image_size_hw[0] and camera.image_size_hw != tuple(features.image_size_hw):
-            (height, width), (rows, columns) = features.image_size_hw, camera.image_size_hw
-            raise MessageError(
-                f"images are {width} x {height} but {self._infos.topic} is for "
-                f"{columns} x {rows}: use the camera_info of this image"
-            )
-        return features
-
-    def _unpack_depth(self, job: _Job) -> Array | None:
-        if job.depth is None:
-            return None
-        try:
-            return decode_depth(job.depth, self.config.depth_units_per_metre)
-        except DecodeError as error:
-            raise DecodeError(f"{self._depths.topic}: {error}") from None
 
     def _is_next(self, job: _Job) -> bool:
         """Return whether a frame follows the last one; reset before it if asked to."""

@@ -20,8 +20,9 @@ from typing import Any
 from superpoint_ros.config import settings
 from superpoint_ros.data import Features
 from superpoint_ros.ros.features_node import FeaturesConfig, FeaturesNode
+from superpoint_ros.ros.observing import LocalFeatures
 from superpoint_ros.ros.runner import ManagedNode, run
-from superpoint_ros.ros.tracker_node import LocalFeatures, TrackerConfig, TrackerNode
+from superpoint_ros.ros.tracker_node import TrackerConfig, TrackerNode
 
 NODE_NAME = "vo_node"
 
@@ -38,8 +39,10 @@ def make_nodes() -> list[ManagedNode[Any]]:
     tracker_node = TrackerNode(known_elsewhere=of_features)
     tracker_node.takes_features_by_topic = False
 
-    def hand_over(header: Any, features: Features, latency_ms: float) -> None:
-        tracker_node.take_features(LocalFeatures(header, features, latency_ms))
+    def hand_over(
+        header: Any, features: Features, latency_ms: float, right: Features | None
+    ) -> None:
+        tracker_node.take_features(LocalFeatures(header, features, latency_ms, right))
 
     features_node.listeners.append(hand_over)
     # The tracker first: it is ready when the first features come.

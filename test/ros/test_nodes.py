@@ -166,6 +166,39 @@ def test_compressed_images_and_parameters_while_running(graph, tiny_weights, rng
     assert described[1].read_only
 
 
+def test_stereo_images_pair_within_the_slop(graph, tiny_weights, rng):
+    process = graph.start(
+        "features_node",
+        *("-p", f"weights:={tiny_weights}", "-p", "stereo:=true", "-p", "sync_slop:=0.01"),
+    )
+    lefts = graph.listen(FeaturesMessage, "/superpoint/features")
+    rights = graph.listen(FeaturesMessage, "/superpoint/right/features")
+    left = graph.publisher(Image, "/superpoint/image")
+    right = graph.publisher(Image, "/superpoint/right/image")
+
+    def publish(stamp_ns, gap_ns):
+        left.publish(image_message(stamp_ns, "mono8", rng))
+        right.publish(image_message(stamp_ns + gap_ns, "mono8", rng))
+        time.sleep(0.05)
+
+    stamps = iter(range(START_NS, START_NS + 10**12, 100_000_000))
+    assert graph.wait(lambda: lefts and rights, every=lambda: publish(next(stamps), 4_000_000)), (
+        graph.output_of(process)
+    )
+    gap = conversions.stamp_to_ns(rights[0].header.stamp) - conversions.stamp_to_ns(
+        lefts[0].header.stamp
+    )
+    assert gap == 4_000_000
+    assert list(lefts[0].keypoints) != list(rights[0].keypoints)  # each of its own image
+    for _ in range(12):
+        publish(next(stamps), 30_000_000)
+    assert graph.wait(lambda: "do not pair" in graph.output_of(process))
+    output = graph.output_of(process)
+    assert "/superpoint/image and /superpoint/right/image do not pair" in output
+    assert "the nearest +0.030 s, sync_slop is 0.01 s" in output
+    assert_clean(graph, process)
+
+
 def test_nobody_listens(graph, tiny_weights, rng):
     """Without a subscriber the network does not run; the newest image wins when there is one."""
     from diagnostic_msgs.msg import DiagnosticArray
@@ -219,7 +252,7 @@ WRONG = [
     ("features_node", ("--params-file", "BAD_YAML"), "bad.yaml"),
     ("features_node", ("-p", "nonsense"), "nonsense"),
     ("tracker_node", ("-p", "odometry.mode:=lidar"), "odometry.mode"),
-    ("tracker_node", ("-p", "odometry.mode:=stereo"), "odometry.mode"),
+    ("tracker_node", ("-p", "odometry.stereo.T_left_right:=[0.1]"), "stereo.T_left_right"),
     ("tracker_node", ("-p", "camera_in_base:=[1.0, 2.0]"), "camera_in_base"),
     ("tracker_node", ("-p", "sync_slop:=true"), "sync_slop"),
     ("tracker_node", ("-p", "odometry.depth.maximum:=0.0"), "odometry.depth.maximum"),
@@ -542,4 +575,50 @@ def test_composed(graph, tiny_weights, rng):
     np.testing.assert_allclose(homographies[-1].h_b_a.reshape(3, 3), np.eye(3), atol=0.05)
     assert drawn[-1].encoding == "bgr8"
     assert status[-1].mode == "homography"
+    assert_clean(graph, process)
+
+
+def test_composed_stereo(graph, tiny_weights, rng):
+    process = graph.start(
+        "vo_node",
+        *("-p", f"weights:={tiny_weights}", "-p", "keypoints.detection_threshold:=0"),
+        *("-p", "odometry.mode:=stereo", "-p", "stereo:=true"),
+        *("-p", "base_frame:=''", "-p", "map_period:=0.0"),
+    )
+    status = graph.listen(TrackerStatus, "/superpoint/status")
+    clouds = graph.listen(PointCloud2, "/superpoint/local_map")
+    names = ("image", "right/image", "camera_info", "right/camera_info")
+    kinds = (Image, Image, CameraInfo, CameraInfo)
+    publishers = [
+        graph.publisher(kind, f"/superpoint/{name}")
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    picture = texture(rng, SIZE_HW)
+    pictures = (picture, np.roll(picture, -8, axis=1))
+    stamps = iter(range(START_NS, START_NS + 10**12, 33_000_000))
+
+    def publish(Tx):
+        header = conversions.make_header(next(stamps), "camera")
+        for index, offset in enumerate((0.0, Tx)):
+            P = np.column_stack([K, [offset, 0.0, 0.0]])
+            info = CameraInfo(header=header, height=SIZE_HW[0], width=SIZE_HW[1])
+            info.k, info.p = K.ravel(), P.ravel()
+            publishers[2 + index].publish(info)
+            publishers[index].publish(conversions.image_to_message(pictures[index], header))
+        time.sleep(0.05)
+
+    assert graph.wait(
+        lambda: "baseline is unknown" in graph.output_of(process), every=lambda: publish(0.0)
+    ), graph.output_of(process)
+    assert "/superpoint/right/camera_info: camera_info of frame 'camera'" in graph.output_of(
+        process
+    )
+    # 8 px are 2 m with f = 100 px and a baseline of 16 cm.
+    assert graph.wait(
+        lambda: clouds and status[-1].state == TrackingState.TRACKING,
+        every=lambda: publish(-16.0),
+    ), graph.output_of(process)
+    assert status[-1].mode == "stereo"
+    points = np.frombuffer(clouds[-1].data, np.float32).reshape(clouds[-1].width, -1)
+    assert np.median(points[:, 0]) == pytest.approx(2.0, abs=0.1)  # ahead is x in odom
     assert_clean(graph, process)

@@ -71,16 +71,19 @@ def weights():
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory):
+    return render_room(tmp_path_factory.mktemp("bag") / "room.mcap", frames=FRAMES)
+
+
+def render_room(path, **settings):
     config = from_mapping(
         SequenceConfig,
         {
-            "frames": FRAMES,
             "speed": 0.7,
             "camera": {"width": 320, "height": 232, "fx": 250.0, "fy": 247.0},
             "scene": {"texels_per_metre": 128.0, "seed": 3},
+            **settings,
         },
     )
-    path = tmp_path_factory.mktemp("bag") / "room.mcap"
     write_bag(path, config)
     return path
 
@@ -117,6 +120,39 @@ def test_two_processes_over_dds_give_the_poses_of_lock_step(room, weights, tmp_p
     replay = read_replay(tmp_path / "out")
     assert sorted(replay.poses) == lockstep.stamps_ns
     mounting = Mounting.of_camera(replay.child_frame)
+    for stamp_ns, T_world_cam in zip(lockstep.stamps_ns, lockstep.poses, strict=True):
+        np.testing.assert_allclose(
+            replay.poses[stamp_ns], mounting.pose(T_world_cam), rtol=0, atol=1e-9
+        )
+
+
+@pytest.mark.slow
+def test_stereo_gives_the_poses_of_lock_step(weights, tmp_path, environment):
+    stereo_room = render_room(tmp_path / "room.mcap", frames=6, sensor="stereo")
+    done = subprocess.run(
+        command(stereo_room, "--out", tmp_path / "out"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["sensor"], summary["coverage"]) == ("stereo", 1.0)
+    assert summary["transport"]["features_lost"] == summary["transport"]["images_dropped"] == 0
+    assert summary["ate_rmse_m"] < 0.02
+
+    extractor = load_extractor()
+    with BagReader(stereo_room) as reader:
+        lockstep = run_odometry(
+            reader.frames(),
+            extractor,
+            VisualOdometry(OdometryConfig(mode="stereo")),
+            extract_batch=extractor.extract_batch,
+        )
+    replay = read_replay(tmp_path / "out")
+    mounting = Mounting.of_camera(replay.child_frame)
+    assert sorted(replay.poses) == lockstep.stamps_ns
     for stamp_ns, T_world_cam in zip(lockstep.stamps_ns, lockstep.poses, strict=True):
         np.testing.assert_allclose(
             replay.poses[stamp_ns], mounting.pose(T_world_cam), rtol=0, atol=1e-9
