@@ -15,6 +15,10 @@ from superpoint_ros.geometry.bundle_adjustment import BundleProblem, BundleResul
 from superpoint_ros.geometry.triangulation import project
 from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
 
+# Landmarks made since the oldest one in the map was: hours in one room. A table of more is slower
+# than a search, and would grow for ever.
+_MAX_TABLE = 1 << 20
+
 
 @dataclass(frozen=True)
 class LocalMapConfig(Config):
@@ -300,6 +304,9 @@ class LocalMap:
     def _membership(self, ids: Array) -> Callable[[Array], Array]:
         """Return a fast `isin(., ids)` for ids of landmarks in the map and `NO_LANDMARK`."""
         base = int(self.ids[0]) if len(self.ids) else 0
+        if self._next_id - base > _MAX_TABLE:
+            members = np.unique(ids[ids != NO_LANDMARK])
+            return lambda candidates: np.isin(candidates, members)
         table = np.zeros(self._next_id - base + 1, bool)
         table[np.maximum(ids - base, -1)] = True
         table[-1] = False  # where NO_LANDMARK points

@@ -53,6 +53,22 @@ def test_ids_survive_culling_and_rows_follow() -> None:
     assert more.tolist() == [10]
 
 
+def test_a_landmark_may_stay_for_ever() -> None:
+    """Neither time nor memory grows with the landmarks that came and went since it was made."""
+    local_map = filled_map()
+    local_map._next_id = 10**13
+    more = local_map.add_landmarks(np.ones((2, 3)), np.eye(2, 32, dtype=np.float32), np.eye(4))
+    second = local_map.add_keyframe(
+        observation(10), np.eye(4), np.array([3, 4, 5, *more, *[NO_LANDMARK] * 5])
+    )
+    shared = local_map.covisible_keyframes(second.landmark_ids)
+    assert [(count, keyframe.index) for count, keyframe in shared] == [(5, 1), (3, 0)]
+    local_map.keyframes[0].landmark_ids[2] = NO_LANDMARK
+    local_map.cull()
+    assert local_map.ids.tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9, *more]
+    assert local_map.keyframes[1].landmark_ids.tolist() == [3, 4, 5, *more, *[NO_LANDMARK] * 5]
+
+
 def test_landmarks_that_are_not_found_again_go() -> None:
     local_map = filled_map()
     for _ in range(10):
