@@ -51,8 +51,10 @@ def read_image(path: Path | str) -> Array:
 
     Raises:
         FileNotFoundError: No such file.
-        ImageError: The file is no image that OpenCV reads.
+        ImageError: It is a folder, or no image that OpenCV reads.
     """
+    if Path(path).is_dir():
+        raise ImageError(f"{path}: is a folder; name the images in it")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such image file")
     image: Array | None = cv2.imread(str(path), cv2.IMREAD_COLOR)

@@ -106,6 +106,8 @@ def test_files(tmp_path: Path, rng: np.random.Generator) -> None:
     assert np.array_equal(cv2.imread(str(path)), image)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
         read_image(tmp_path / "nowhere.png")
+    with pytest.raises(ImageError, match="is a folder"):
+        read_image(tmp_path)
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(ImageError, match=r"text\.png"):
         read_image(tmp_path / "text.png")
