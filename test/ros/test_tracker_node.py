@@ -17,12 +17,13 @@ pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip 
 import rclpy
 import rclpy.executors
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
 
 from superpoint_ros.data import Features
-from superpoint_ros.geometry.camera import Camera
 from superpoint_ros.ros import conversions
-from superpoint_ros.ros.tracker_node import LocalFeatures, TrackerNode
+from superpoint_ros.ros.observing import LocalFeatures
+from superpoint_ros.ros.tracker_node import TrackerNode
 
 pytestmark = pytest.mark.ros
 
@@ -74,7 +75,8 @@ def depth_message(stamp_ns):
 
 def start(node):
     node.start()
-    node._camera = Camera(K, image_size_hw=SIZE_HW)
+    height, width = SIZE_HW
+    node._on_camera_info(CameraInfo(height=height, width=width, k=K.ravel()))
     node._odometry_stamps = []
     track = node._odometry.track
 
@@ -97,14 +99,14 @@ def test_a_frame_in_hand_when_time_jumps_back_does_not_swallow_the_reset(make_no
     node = make_node(base_frame="")
     start(node)
     is_in_hand, may_go_on = threading.Event(), threading.Event()
-    unpack = node._unpack
+    make = node._observations.make
 
-    def unpack_slowly(frame, camera):
+    def make_slowly(*arguments):
         is_in_hand.set()
         assert may_go_on.wait(10.0)
-        return unpack(frame, camera)
+        return make(*arguments)
 
-    node._unpack = unpack_slowly
+    node._observations.make = make_slowly
     node.take_features(local_features(100 * SECOND))
     assert is_in_hand.wait(10.0)
     for stamp_ns in (1 * SECOND, 2 * SECOND):  # the bag loops
@@ -123,7 +125,7 @@ def test_depth_that_pairs_out_of_order_makes_a_late_frame(make_node):
     for stamp_ns in (SECOND, SECOND + 10 * ms):
         node.take_features(local_features(stamp_ns))
     for stamp_ns in (SECOND + 12 * ms, SECOND + 15 * ms):
-        node._on_depth(depth_message(stamp_ns))
+        node._on_partner(depth_message(stamp_ns))
     assert wait(lambda: node.counters["late"] == 1)
     assert node._odometry_stamps == [SECOND + 10 * ms]
 
@@ -141,7 +143,7 @@ def test_tf_can_be_switched_on_later(make_node):
     executor.add_node(node)
     for number in range(1, 100):
         node.take_features(local_features(number * SECOND // 10))
-        node._on_depth(depth_message(number * SECOND // 10))
+        node._on_partner(depth_message(number * SECOND // 10))
         executor.spin_once(timeout_sec=0.05)
         if sent:
             break
