@@ -199,6 +199,9 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         )
 
     def _extract(self, job: _Job) -> None:
+        if not self.is_active:  # any more
+            self.counters.add("dropped")
+            return
         watch = Stopwatch()
         greys = []
         for image, subscription in zip(job.images, self._images, strict=True):

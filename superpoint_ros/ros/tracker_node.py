@@ -395,6 +395,9 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     # Tracking: on the worker's thread
 
     def _track(self, job: _Job) -> None:
+        if not self.is_active:  # any more
+            self.counters.add("dropped")
+            return
         watch = Stopwatch()
         header = job.header
         if not self._observations.is_calibrated:

@@ -95,9 +95,8 @@ def wait(condition, timeout=10.0):
     return condition()
 
 
-def test_a_frame_in_hand_when_time_jumps_back_does_not_swallow_the_reset(make_node):
-    node = make_node(base_frame="")
-    start(node)
+def hold(node):
+    """Stop the worker before its next observation; return (it is there, it may go on)."""
     is_in_hand, may_go_on = threading.Event(), threading.Event()
     make = node._observations.make
 
@@ -107,6 +106,13 @@ def test_a_frame_in_hand_when_time_jumps_back_does_not_swallow_the_reset(make_no
         return make(*arguments)
 
     node._observations.make = make_slowly
+    return is_in_hand, may_go_on
+
+
+def test_a_frame_in_hand_when_time_jumps_back_does_not_swallow_the_reset(make_node):
+    node = make_node(base_frame="")
+    start(node)
+    is_in_hand, may_go_on = hold(node)
     node.take_features(local_features(100 * SECOND))
     assert is_in_hand.wait(10.0)
     for stamp_ns in (1 * SECOND, 2 * SECOND):  # the bag loops
@@ -174,3 +180,19 @@ def test_shutdown_ends_the_work(make_node):
     start(node)
     node.trigger_shutdown()
     assert (threading.active_count(), len(list(node.subscriptions))) == before
+
+
+def test_an_inactive_node_leaves_the_frames_that_wait(make_node):
+    node = make_node(base_frame="")
+    start(node)
+    is_in_hand, may_go_on = hold(node)
+    for number in range(1, 5):
+        node.take_features(local_features(number * SECOND))
+    assert is_in_hand.wait(10.0)
+    node.trigger_deactivate()
+    may_go_on.set()
+    assert wait(lambda: node.counters["dropped"] == 3)
+    assert node._odometry_stamps == [1 * SECOND]
+    node.trigger_activate()
+    node.take_features(local_features(9 * SECOND))
+    assert wait(lambda: node._odometry_stamps == [1 * SECOND, 9 * SECOND])
