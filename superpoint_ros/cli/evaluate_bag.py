@@ -99,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
         extractor_config, odometry_config = make_configs(
             args.set, sensor, args.weights, args.max_keypoints
         )
+        extrinsics = odometry_config.stereo.T_left_right
+        reader.check_calibration(needs_baseline=sensor == "stereo" and not extrinsics)
         truth, truth_name = read_truth(args.ground_truth, reader)
         extractor = _load_extractor(extractor_config)
         summaries, poses = [], []

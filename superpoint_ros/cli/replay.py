@@ -136,8 +136,8 @@ def run(args: argparse.Namespace) -> int:
     bag = args.bag or str(_render(args, console))
     with BagReader(bag, wanted_topics(args)) as reader:
         topics = reader.sensor
-        reader.check_calibration()
         sensor = args.sensor or topics.sensor
+        reader.check_calibration(sensor == "stereo" and not _gives_extrinsics(args))
         graph = _make_graph(args, sensor, topics, reader.depth_units_per_metre)
         console.print(f"{bag}: {sensor}, {reader.num_images} images on {topics.image}")
         code = _play(args, bag, topics, graph)
@@ -199,6 +199,12 @@ def _make_graph(
             TRACKER_NODE: {**tracker, **given.get(TRACKER_NODE, {})},
         },
     )
+
+
+def _gives_extrinsics(args: argparse.Namespace) -> bool:
+    """Whether the parameters tell how stereo cameras stand; a file of the user's may."""
+    tracker = parse_parameters(args.param).get(TRACKER_NODE, {})
+    return bool(args.params_file) or "odometry.stereo.T_left_right" in tracker
 
 
 def _topic_only(topic_or_file: str) -> str:

@@ -30,8 +30,9 @@ from superpoint_ros.evaluation.sensors import (
     ground_truth_candidates,
 )
 from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
-from superpoint_ros.geometry.camera import Camera
+from superpoint_ros.geometry.camera import CalibrationError, Camera
 from superpoint_ros.geometry.se3 import inverse, pose_from_quaternion
+from superpoint_ros.geometry.stereo import StereoPair
 from superpoint_ros.pairing import DEFAULT_SLOP_NS, NearestPairing, Pair
 
 _BASE_FRAMES = ("base_footprint", "base_link", "base")
@@ -155,15 +156,22 @@ class BagReader:
         """Number of messages on the image topic."""
         return sum(topic.count for topic in self.topics if topic.name == self.sensor.image)
 
-    def check_calibration(self) -> None:
+    def check_calibration(self, needs_baseline: bool = False) -> None:
         """Find out before a run that the calibration is of no use.
+
+        Args:
+            needs_baseline: Whether that of a stereo pair is to tell how the cameras stand.
 
         Raises:
             CalibrationError: Says what is wrong with it.
         """
-        for topic in (self.sensor.camera_info, self.sensor.right_camera_info):
-            if topic:
-                Camera.from_message(self._calibration(topic))
+        topics = [self.sensor.camera_info, self.sensor.right_camera_info]
+        cameras = [Camera.from_message(self._calibration(topic)) for topic in topics if topic]
+        if needs_baseline and len(cameras) == 2:
+            try:
+                StereoPair.from_cameras(*cameras)
+            except CalibrationError as error:
+                raise CalibrationError(f"{topics[1]}: {error}") from None
 
     def messages(self, names: Collection[str]) -> Iterator[RecordedMessage]:
         """Yield the messages of the named topics as recorded, in order of time."""

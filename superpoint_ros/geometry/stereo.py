@@ -61,8 +61,8 @@ class StereoPair:
         baseline = float(offsets[1] - offsets[0])
         if baseline == 0.0:
             raise CalibrationError(
-                f"{_name(right)}: P[0, 3] is that of the left camera, so the baseline is unknown; "
-                f"{_CURE}"
+                f"{_name(right)}: P[0, 3] (-fx * baseline) is {right.P[0, 3]:g}, as that of the "
+                f"left camera, so the baseline is unknown; {_CURE}"
             )
         where = f"{_name(right)}, P[0, 3]"
         _check_baseline(baseline, where)

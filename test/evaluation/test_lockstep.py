@@ -18,6 +18,9 @@ from superpoint_ros.evaluation.bag import BagError, BagReader, Frame
 from superpoint_ros.evaluation.folders import make_camera_info
 from superpoint_ros.evaluation.lockstep import LockstepRun, round_descriptors, run_odometry
 from superpoint_ros.evaluation.trajectory import evaluate_trajectory
+from superpoint_ros.geometry.camera import CalibrationError
+from superpoint_ros.odometry.observation import StereoConfig
+from superpoint_ros.odometry.visual_odometry import OdometryConfig, VisualOdometry
 
 SIZE_HW = (24, 40)
 
@@ -205,3 +208,34 @@ def test_real_bag_tracks_every_frame_and_repeats_itself(shared_data: Path) -> No
     with BagReader(shared_data / "bags" / "tum_fr1_rpy_rgbd") as reader:
         errors = evaluate_trajectory(first.trajectory(), reader.ground_truth(), with_scale=False)
     assert errors.ate_rmse_m < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.dataset
+def test_a_stereo_camera_that_stands_still_stays_where_it_is(shared_data: Path) -> None:
+    load_extractor = pytest.importorskip("superpoint_ros.features").load_extractor
+    extractor = load_extractor(
+        weights=str(shared_data / "weights" / "first.safetensors"),
+        device="cpu",
+        max_keypoints=400,
+        longer_side_px=376,
+    )
+    # T_BS of both cameras as published with the recording, inv(T_BS0) T_BS1.
+    T_left_right = (
+        *(0.11007414, -0.00015661, 0.00088938),
+        *(0.00704531, -0.00017985, 0.00115733, 0.99997449),
+    )
+    config = OdometryConfig(mode="stereo", stereo=StereoConfig(T_left_right=T_left_right))
+    with BagReader(shared_data / "bags" / "euroc_v101_static_stereo") as reader:
+        with pytest.raises(CalibrationError, match=r"right/camera_info: .* baseline is unknown"):
+            reader.check_calibration(needs_baseline=True)
+        run = run_odometry(
+            reader.frames(max_frames=10),
+            extractor,
+            VisualOdometry(config),
+            stereo_config=config.stereo,
+            extract_batch=extractor.extract_batch,
+        )
+    assert run.is_tracked == [True] * 10
+    positions = run.trajectory().poses[:, :3, 3]
+    assert np.linalg.norm(positions - positions[0], axis=1).max() < 0.01
