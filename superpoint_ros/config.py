@@ -91,8 +91,8 @@ def _check_range(value: Any, field: dataclasses.Field[Any]) -> None:
     for number in value if isinstance(value, tuple) else (value,):
         if not isinstance(number, (int, float)):
             continue
-        if math.isnan(number):
-            raise ConfigError(f"{field.name}: is not a number")
+        if not math.isfinite(number):
+            raise ConfigError(f"{field.name}: {number} is not a finite number")
         if minimum is not None and number < minimum:
             raise ConfigError(f"{field.name}: {number} is below the minimum {minimum}")
         if maximum is not None and number > maximum:

@@ -51,7 +51,8 @@ def test_an_integer_is_a_float_but_no_other_conversion_happens():
         ({"count": True}, "count: expected int, got bool"),
         ({"enabled": 1}, "enabled: expected bool"),
         ({"mode": "stereo"}, "mode: 'stereo' is not one of mono, rgbd"),
-        ({"inner": {"threshold": float("nan")}}, "inner.threshold: is not a number"),
+        ({"inner": {"threshold": float("nan")}}, "inner.threshold: nan is not a finite number"),
+        ({"inner": {"weights": [float("inf")]}}, "inner.weights: inf is not a finite number"),
     ],
 )
 def test_a_bad_setting_is_named_with_its_full_path(mapping, message):
