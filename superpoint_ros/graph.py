@@ -194,6 +194,8 @@ def vo_graph(
     remappings = {"image": image, "camera_info": camera_info or _beside(image)}
     features: dict[str, Value] = {"use_sim_time": use_sim_time, "image_transport": image_transport}
     tracker: dict[str, Value] = {"use_sim_time": use_sim_time, "image_transport": image_transport}
+    if is_rectified_topic(image):
+        tracker["image_rectified"] = True
     if sensor == "rgbd":
         depth_image, tracker["depth_transport"] = _split_transport(
             "depth_transport",
@@ -285,6 +287,13 @@ def dds_environment(environment: Mapping[str, str]) -> dict[str, str]:
         return {}
     profile = str(config_file("fastdds.xml"))
     return dict.fromkeys(_PROFILE_VARIABLES, profile)
+
+
+def is_rectified_topic(image: str) -> bool:
+    """Whether a topic's name says, as image_proc's do, that its images are rectified."""
+    base, _, last = image.rpartition("/")
+    name = base.rpartition("/")[2] if last in DEPTH_TRANSPORTS else last
+    return name.startswith("image_rect")
 
 
 def _beside(image: str) -> str:

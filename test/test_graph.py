@@ -28,6 +28,21 @@ def by_name(graph):
     return {node.name or node.executable: node for node in graph}
 
 
+@pytest.mark.parametrize(
+    ("image", "is_rectified"),
+    [
+        ("/left/image_rect", True),
+        ("/left/image_rect_color/compressed", True),
+        ("/camera/infra1/image_rect_raw", True),
+        ("/image_rect/image_raw", False),
+        ("/camera/image_raw/compressed", False),
+    ],
+)
+def test_the_name_tells_that_images_are_rectified(image, is_rectified):
+    node = by_name(vo_graph("mono", image=image))["tracker_node"]
+    assert node.overrides["tracker_node"].get("image_rectified", False) == is_rectified
+
+
 def test_mono_is_two_processes_in_one_namespace():
     nodes = by_name(vo_graph("mono", image="/front/image_raw"))
     assert list(nodes) == ["features_node", "tracker_node"]

@@ -33,6 +33,7 @@ from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
 from superpoint_ros.geometry.camera import CalibrationError, Camera
 from superpoint_ros.geometry.se3 import inverse, pose_from_quaternion
 from superpoint_ros.geometry.stereo import StereoPair
+from superpoint_ros.graph import is_rectified_topic
 from superpoint_ros.pairing import DEFAULT_SLOP_NS, NearestPairing, Pair
 
 _BASE_FRAMES = ("base_footprint", "base_link", "base")
@@ -55,6 +56,7 @@ class Frame:
         second_camera_info: Calibration of the right image (stereo).
         gap_ns: Stamp of `second` minus that of the image; None if there is none at all.
         error: Why this frame cannot be used, naming its topic; empty if it can.
+        is_rectified: Whether the topic says so; see `Camera.from_message`.
     """
 
     index: int
@@ -65,6 +67,7 @@ class Frame:
     second_camera_info: Any = None
     gap_ns: int | None = None
     error: str = ""
+    is_rectified: bool = False
 
 
 class BagReader:
@@ -166,7 +169,12 @@ class BagReader:
             CalibrationError: Says what is wrong with it.
         """
         topics = [self.sensor.camera_info, self.sensor.right_camera_info]
-        cameras = [Camera.from_message(self._calibration(topic)) for topic in topics if topic]
+        is_rectified = is_rectified_topic(self.sensor.image)
+        cameras = [
+            Camera.from_message(self._calibration(topic), is_rectified)
+            for topic in topics
+            if topic
+        ]
         if needs_baseline and len(cameras) == 2:
             try:
                 StereoPair.from_cameras(*cameras)
@@ -266,6 +274,7 @@ class BagReader:
                     infos[sensor.camera_info],
                     second_camera_info=infos.get(sensor.right_camera_info),
                     error=error,
+                    is_rectified=is_rectified_topic(sensor.image),
                 )
                 index += 1
                 if second_topic:

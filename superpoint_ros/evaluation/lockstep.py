@@ -190,7 +190,7 @@ def _observe(frame: Frame, grey: Array, sensor: _Sensor, watch: Stopwatch) -> Ob
     if frame.second is not None:
         with watch.stage("decode"):
             depth_image = decode_depth(frame.second, sensor.depth_units_per_metre)
-    camera = Camera.from_message(frame.camera_info)
+    camera = Camera.from_message(frame.camera_info, frame.is_rectified)
     _check_size(grey, camera)
     with watch.stage("network"):
         features = round_descriptors(sensor.extract(grey), sensor.descriptor_type)
@@ -201,7 +201,8 @@ def _observe(frame: Frame, grey: Array, sensor: _Sensor, watch: Stopwatch) -> Ob
 def _observe_stereo(frame: Frame, grey: Array, sensor: _Sensor, watch: Stopwatch) -> Observation:
     with watch.stage("decode"):
         images = [grey, decode_grey(frame.second)]
-    cameras = [Camera.from_message(m) for m in (frame.camera_info, frame.second_camera_info)]
+    infos = (frame.camera_info, frame.second_camera_info)
+    cameras = [Camera.from_message(info, frame.is_rectified) for info in infos]
     for image, camera in zip(images, cameras, strict=True):
         _check_size(image, camera)
     with watch.stage("network"):

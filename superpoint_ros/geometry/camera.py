@@ -87,8 +87,13 @@ class Camera:
         object.__setattr__(self, "model", model)
 
     @classmethod
-    def from_message(cls, message: Any) -> Camera:
+    def from_message(cls, message: Any, is_rectified: bool = False) -> Camera:
         """Read a sensor_msgs/CameraInfo of ROS 1 or 2 (duck-typed).
+
+        Args:
+            message: Has the fields of a CameraInfo.
+            is_rectified: Whether the images are those that image_proc makes (image_rect). Their
+                camera_info is that of the raw ones: P holds for them, K, D and R do not.
 
         Raises:
             CalibrationError: Zero or NaN intrinsics, unknown model, wrong number of coefficients.
@@ -107,9 +112,14 @@ class Camera:
                 f"camera_info of frame '{frame_id}': K has {K.size} numbers, expected 9"
             )
         has_rotation = R.size == 9 and bool(R.any())
+        distortion = read("d")
+        if is_rectified:
+            has_rotation, distortion = False, np.zeros(0)
+            if P.size == 12 and P.reshape(3, 4)[0, 0] > 0.0:
+                K = P.reshape(3, 4)[:, :3]
         return cls(
             K=K.reshape(3, 3),
-            distortion=read("d"),
+            distortion=distortion,
             model=str(message.distortion_model),
             image_size_hw=(int(message.height), int(message.width)),
             R_rect_cam=R.reshape(3, 3) if has_rotation else np.eye(3),

@@ -45,12 +45,18 @@ class ObservationMaker:
         config: Its mode is the sensor.
         depth_units_per_metre: Of 16-bit depth images.
         problems: Hears of calibrations that cannot be used.
+        is_rectified: Whether the images are; see `Camera.from_message`.
     """
 
     def __init__(
-        self, config: OdometryConfig, depth_units_per_metre: float, problems: Problems
+        self,
+        config: OdometryConfig,
+        depth_units_per_metre: float,
+        problems: Problems,
+        is_rectified: bool = False,
     ) -> None:
         self._config = config
+        self._is_rectified = is_rectified
         self._depth_units_per_metre = depth_units_per_metre
         self._problems = problems
         # Of the (left) and of the right image, with their topics.
@@ -61,7 +67,7 @@ class ObservationMaker:
         cameras = list(self._cameras)
         where = topic
         try:
-            cameras[is_right] = (Camera.from_message(message), topic)
+            cameras[is_right] = (Camera.from_message(message, self._is_rectified), topic)
             left, right = cameras
             if left is not None and right is not None:
                 where = right[1]

@@ -119,6 +119,10 @@ class TrackerConfig(Config):
     image_transport: str = option(
         "raw", "how the images under debug_image come", choices=("raw", "compressed")
     )
+    image_rectified: bool = option(
+        False,
+        "images are rectified (image_rect): P of camera_info holds for them, not K, D and R",
+    )
     path_max_length: int = option(2000, "poses in path", minimum=1, maximum=100000, dynamic=True)
     map_period: float = option(
         0.5, "time between messages on path and local_map, seconds", minimum=0.0, dynamic=True
@@ -160,7 +164,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._T_base_cam = parse_camera_in_base(config.camera_in_base)
         self._odometry = VisualOdometry(config.odometry)
         self._observations = ObservationMaker(
-            config.odometry, config.depth_units_per_metre, self.problems
+            config.odometry, config.depth_units_per_metre, self.problems, config.image_rectified
         )
         self._is_paused = False
         self._pending_reset: tuple[Array | None] | None = None  # T_odom_base or None

@@ -167,6 +167,16 @@ def test_both_images_of_a_stereo_pair_go_through_in_one_batch() -> None:
     np.testing.assert_allclose(again.observations[0].depth, [0.5])
 
 
+@pytest.mark.parametrize("is_rectified", [False, True])
+def test_rectified_images_are_not_undistorted_again(is_rectified: bool) -> None:
+    info = make_camera_info(SIZE_HW, (30, 30, 20, 12), (-0.3, 0.1, 0.0, 0.0, 0.0))
+    odometry = Recorder()
+    run_odometry([frame(20, camera_info=info, is_rectified=is_rectified)], extract, odometry)
+    (observation,) = odometry.observations
+    moved_px = np.abs(observation.pixels - observation.features.keypoints).max()
+    assert (moved_px == 0.0) == is_rectified
+
+
 def test_calibration_of_another_image_size_is_refused() -> None:
     info = make_camera_info((480, 640), (500, 500, 320, 240))
     with pytest.raises(BagError, match=r"640x480 images, but the image is 40x24"):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.camera import CalibrationError, Camera
 
 K = np.array([[517.3, 0.0, 318.6], [0.0, 516.5, 255.3], [0.0, 0.0, 1.0]])
@@ -113,3 +114,28 @@ def test_bad_calibrations_are_named(changes: dict[str, object], words: str) -> N
         Camera.from_message(message(**changes))
     assert "camera_optical" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_rectified_images_have_the_projection_of_their_camera_info() -> None:
+    """image_proc publishes image_rect beside the camera_info of the raw image."""
+    message = SimpleNamespace(
+        height=48,
+        width=80,
+        distortion_model="plumb_bob",
+        d=[-0.3, 0.1, 0.001, 0.0, 0.0],
+        k=[60.0, 0.0, 39.0, 0.0, 61.0, 24.0, 0.0, 0.0, 1.0],
+        r=se3.exp_so3(np.array([0.0, 0.02, 0.01])).ravel(),
+        p=[55.0, 0.0, 41.0, -5.5, 0.0, 55.0, 23.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+    pixels = np.array([[3.0, 5.0], [70.0, 40.0]])
+    raw = Camera.from_message(message)
+    assert np.abs(raw.undistort(pixels) - pixels).max() > 0.5
+    camera = Camera.from_message(message, is_rectified=True)
+    np.testing.assert_array_equal(camera.undistort(pixels), pixels)
+    np.testing.assert_array_equal(
+        camera.K, [[55.0, 0.0, 41.0], [0.0, 55.0, 23.0], [0.0, 0.0, 1.0]]
+    )
+    np.testing.assert_array_equal(camera.R_rect_cam, np.eye(3))
+    assert camera.P[0, 3] == -5.5
+    message.p = np.zeros(12)  # calibrated for raw images alone
+    np.testing.assert_array_equal(Camera.from_message(message, True).K, raw.K)
