@@ -105,8 +105,8 @@ def test_run_ends_with_0_on_a_signal(tmp_path, codes, number, expected):
     assert process.stdout.readline() == b"up\n"
     start = time.monotonic()
     process.send_signal(number)
-    assert process.wait(10) == expected
-    assert time.monotonic() - start < 3
+    assert process.wait(30) == expected
+    assert time.monotonic() - start < 10  # at once, but this machine may be busy
     process.stdout.close()
 
 
