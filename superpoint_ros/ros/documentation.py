@@ -114,7 +114,8 @@ CHANNELS = (
         "out",
         "odometry",
         "nav_msgs/Odometry",
-        "pose of the base (or camera) in odom and twist in the child frame, with covariances",
+        "pose of the base (or camera) in odom and twist in the child frame; the covariances are "
+        "those of the frame against the local map, the drift of the map is not in them yet",
     ),
     Channel("tracker_node", "out", "path", "nav_msgs/Path", "the last poses, bounded"),
     Channel(
