@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from superpoint_ros.data import Array
+from superpoint_ros.files import replaced
 
 
 class ImageError(ValueError):
@@ -70,14 +71,13 @@ def write_image(path: Path | str, image: Array) -> None:
         OSError: It cannot be written there.
         ImageError: OpenCV does not write that format.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        is_written = cv2.imwrite(str(path), image)
-    except cv2.error:
-        raise ImageError(f"{path}: unknown image format; name it .png or .jpg") from None
-    if not is_written:
-        raise OSError(f"{path}: cannot be written")
+    with replaced(path) as temporary:
+        try:
+            is_written = cv2.imwrite(str(temporary), image)
+        except cv2.error:
+            raise ImageError(f"{path}: unknown image format; name it .png or .jpg") from None
+        if not is_written:
+            raise OSError(f"{path}: cannot be written")
 
 
 def resize(image: Array, size_hw: tuple[int, int]) -> Array:

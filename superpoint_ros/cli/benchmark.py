@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     from superpoint_ros import __version__
     from superpoint_ros.config import ConfigError
-    from superpoint_ros.evaluation.output import write_json
+    from superpoint_ros.files import write_json
 
     if args.frames < 1 or min(args.batch) < 1:
         raise ConfigError("--frames and --batch must be at least 1")

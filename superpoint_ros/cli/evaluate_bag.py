@@ -87,9 +87,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from superpoint_ros.evaluation.bag import BagReader
-    from superpoint_ros.evaluation.output import check_folder, write_json
     from superpoint_ros.evaluation.report import PictureTaker, print_summary, write_report
     from superpoint_ros.evaluation.trajectory import write_kitti
+    from superpoint_ros.files import check_folder, write_json
 
     _check_counts(args)
     if args.out:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         summarise,
     )
     from superpoint_ros.evaluation.hpatches import read_pairs
-    from superpoint_ros.evaluation.output import write_json
+    from superpoint_ros.files import write_json
 
     if args.protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol {args.protocol}: known: {', '.join(PROTOCOLS)}")

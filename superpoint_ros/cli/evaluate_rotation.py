@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print MMA at 3 pixels by angle, one row per method."""
     from superpoint_ros.evaluation.homography import BASELINES
-    from superpoint_ros.evaluation.output import write_json
     from superpoint_ros.features.extractor import load_extractor
+    from superpoint_ros.files import write_json
     from superpoint_ros.training.validation import (
         VALIDATION_PROTOCOL,
         make_rotated_pairs,

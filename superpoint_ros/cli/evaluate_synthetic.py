@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure every detector on the same drawings; print one row per detector."""
-    from superpoint_ros.evaluation.output import write_json
+    from superpoint_ros.files import write_json
 
     report: dict[str, Any] = {"count": args.count, "seed": args.seed, "methods": {}}
     drawings = {

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Extract, write, print one line per image."""
     from superpoint_ros.config import ConfigError
-    from superpoint_ros.evaluation.output import write_json
+    from superpoint_ros.files import write_json
     from superpoint_ros.image import read_image
 
     out = Path(args.out) if args.out else None
@@ -84,7 +84,7 @@ def _write(path: Path, image: Array, features: Features) -> None:
     import numpy as np
 
     from superpoint_ros.drawing import draw_keypoints
-    from superpoint_ros.evaluation.output import replaced
+    from superpoint_ros.files import replaced
     from superpoint_ros.image import write_image
 
     if path.suffix.lower() != ".npz":

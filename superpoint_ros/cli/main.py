@@ -91,7 +91,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
     """Find out before the work whether its results can be written."""
     paths = [getattr(args, name, "") for name in ("json", "kitti")]
     if any(paths):
-        from superpoint_ros.evaluation.output import check_file
+        from superpoint_ros.files import check_file
 
         for path in filter(None, paths):
             check_file(path)

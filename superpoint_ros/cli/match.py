@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Match, estimate, print and write."""
     from superpoint_ros.config import from_mapping
     from superpoint_ros.drawing import draw_matches
-    from superpoint_ros.evaluation.output import write_json
+    from superpoint_ros.files import write_json
     from superpoint_ros.geometry.homography import HomographyConfig, estimate_homography
     from superpoint_ros.image import read_image, write_image
     from superpoint_ros.matching import MatchConfig, match

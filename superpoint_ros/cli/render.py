@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     size_mb = _size_bytes(args.out) / 1e6
     print(f"{args.out}: {frames} {config.sensor} frames, {size_mb:.1f} MB, {seconds:.1f} s")
     if args.json:
-        from superpoint_ros.evaluation.output import write_json
+        from superpoint_ros.files import write_json
 
         summary = {
             "bag": str(args.out),

@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from superpoint_ros.evaluation.bag import BagReader
-    from superpoint_ros.evaluation.output import check_folder
+    from superpoint_ros.files import check_folder
 
     _check(args)
     check_folder(args.out)
@@ -359,9 +359,9 @@ def _write(
     summary: Summary,
     console: Console,
 ) -> None:
-    from superpoint_ros.evaluation.output import write_json
     from superpoint_ros.evaluation.report import plot_trajectory, print_summary, write_picture
     from superpoint_ros.evaluation.trajectory import write_tum
+    from superpoint_ros.files import write_json
 
     out: Path = args.out
     picture = _draw(reader, out)

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from superpoint_ros.evaluation.bag import BagReader
-    from superpoint_ros.evaluation.output import check_folder
+    from superpoint_ros.files import check_folder
 
     if args.frames < 1:
         raise ConfigError("--frames: must be at least 1")

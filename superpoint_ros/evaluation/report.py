@@ -14,9 +14,9 @@ from rich.table import Table
 
 from superpoint_ros.data import Array, Observation, TrackingResult, TrackingState
 from superpoint_ros.drawing import draw_result
-from superpoint_ros.evaluation.output import replaced, write_json
 from superpoint_ros.evaluation.summary import Summary
 from superpoint_ros.evaluation.trajectory import Trajectory, write_tum
+from superpoint_ros.files import replaced, write_json
 
 _MAIN_STAGES = ("decode", "network", "observe", "track", "total")
 _ESTIMATE_COLOUR, _TRUTH_COLOUR = "#d1495b", "#30638e"

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from superpoint_ros.data import Array
-from superpoint_ros.evaluation.output import write_text
+from superpoint_ros.files import write_text
 from superpoint_ros.geometry.se3 import pose_from_quaternion, quaternion_from_rotation
 
 MAX_ASSOCIATION_S = 0.02

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from superpoint_ros.config import ConfigError, from_mapping, to_mapping
+from superpoint_ros.files import replaced
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint, fold_batch_norm
 
 PACKAGE_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "superpoint.safetensors"
@@ -212,18 +212,8 @@ def save_weights(
             raise WeightsError(f"{path}: {key} is not finite; nothing was written")
     card = dataclasses.replace(card, network=to_mapping(folded.config))
     data = save(tensors, metadata={"format": "pt", _CARD_KEY: card.to_json()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replaced(path) as temporary:
+        temporary.write_bytes(data)
     return dataclasses.replace(card, sha256=hashlib.sha256(data).hexdigest())
 
 

@@ -9,7 +9,6 @@ and averaged where the photo was visible. The identity is always the first view.
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from torch.nn import functional
 
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array
+from superpoint_ros.files import replaced
 from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap, normalise_pixels
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
 from superpoint_ros.training.corner_votes import CornerConfig, find_peaks, vote
@@ -188,8 +188,5 @@ def _label(
 
 
 def _save_labels(path: Path, keypoints: Array, scores: Array) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
+    with replaced(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, keypoints=keypoints.astype(np.float32), scores=scores.astype(np.float32))
-    temporary.replace(path)

@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import struct
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import torch
 
 from superpoint_ros.config import ConfigError
+from superpoint_ros.files import replaced
 
 # What torch.load raises for files that are cut off, overwritten or something else.
 _DAMAGE = (RuntimeError, EOFError, TypeError, ValueError, struct.error, pickle.UnpicklingError)
@@ -51,22 +50,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: It cannot be written (disk full); the previous checkpoint is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Not asdict(): it would copy every tensor.
+    fields = {key: getattr(checkpoint, key) for key in Checkpoint.__dataclass_fields__}
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            # Not asdict(): it would copy every tensor.
-            fields = {key: getattr(checkpoint, key) for key in Checkpoint.__dataclass_fields__}
-            torch.save(fields, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
+        with replaced(path) as temporary:
+            torch.save(fields, temporary)
     except RuntimeError as error:  # torch's own writer reports a full disk so
-        Path(name).unlink(missing_ok=True)
         raise OSError(f"{path}: checkpoint not written ({error}); the last one is kept") from None
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from superpoint_ros.evaluation.output import write_json
 from superpoint_ros.evaluation.report import print_summary, write_report
 from superpoint_ros.evaluation.summary import RunRecord, Summary, summarize
 from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
+from superpoint_ros.files import write_json
 
 T0, STEP = 1_700_000_000_000_000_000, 100_000_000
 # DESIGN.md section 2b

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from superpoint_ros.evaluation.output import check_file, check_folder, replaced, write_json
+from superpoint_ros.files import check_file, check_folder, replaced, write_json
 
 
 def test_json_is_whole_and_without_nan(tmp_path: Path) -> None:
