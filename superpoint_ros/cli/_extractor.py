@@ -29,6 +29,17 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_measured_weights(parser: argparse.ArgumentParser) -> None:
+    """Declare the weights of a command that compares several."""
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="weights to measure, may be repeated (default: the shipped ones)",
+    )
+
+
 def make_extractor(args: argparse.Namespace) -> Extractor:
     """Build the extractor that the arguments describe.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from superpoint_ros.cli._extractor import add_measured_weights
 from superpoint_ros.config import ConfigError
 
 
@@ -21,13 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("folder", metavar="DIR", help="sets of images with H_1_k files")
     parser.add_argument("--protocol", default="l640", help="l640 or native (default: l640)")
-    parser.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="weights to measure, may be repeated (default: the shipped ones)",
-    )
+    add_measured_weights(parser)
     parser.add_argument(
         "--baselines",
         default="rootsift,orb",

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from superpoint_ros.cli._extractor import add_measured_weights
+
 _ANGLES_DEG = (0, 15, 30, 45, 60, 75, 90)
 
 
@@ -17,13 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("images", metavar="DIR", help="folder of photos")
     parser.add_argument("--count", type=int, default=50, help="photos per angle (default: 50)")
-    parser.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="weights to measure, may be repeated (default: the shipped ones)",
-    )
+    add_measured_weights(parser)
     parser.add_argument("--json", metavar="FILE", default="", help="write all results there")
 
 

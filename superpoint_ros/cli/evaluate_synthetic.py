@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from superpoint_ros.cli._extractor import add_measured_weights
+
 if TYPE_CHECKING:
     from superpoint_ros.data import Array
 
@@ -24,13 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--count", type=int, default=1000, help="drawings (default: 1000)")
     parser.add_argument("--seed", type=int, default=1_000_000, help="seed; not the training's")
-    parser.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="weights to measure, may be repeated (default: the shipped ones)",
-    )
+    add_measured_weights(parser)
     parser.add_argument("--json", metavar="FILE", default="", help="write all results there")
 
 
