@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from superpoint_ros.features import Extractor
@@ -38,6 +40,29 @@ def add_measured_weights(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="weights to measure, may be repeated (default: the shipped ones)",
     )
+
+
+def load_measured(weights: Sequence[str], **settings: Any) -> dict[str, Extractor]:
+    """Load the weights of `add_measured_weights`.
+
+    Args:
+        weights: Files; none: the shipped ones.
+        settings: Further arguments of `load_extractor`.
+
+    Returns:
+        Name -> extractor, in order: the file's name without its ending, with a prime where two
+        would be the same.
+    """
+    from superpoint_ros.features import load_extractor
+
+    extractors: dict[str, Extractor] = {}
+    for path in weights or [""]:
+        extractor = load_extractor(path, **settings)
+        name = Path(path).stem if path else extractor.model_id
+        while name in extractors:
+            name += "'"
+        extractors[name] = extractor
+    return extractors
 
 
 def make_extractor(args: argparse.Namespace) -> Extractor:

@@ -11,10 +11,9 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from superpoint_ros.cli._extractor import add_measured_weights
+from superpoint_ros.cli._extractor import add_measured_weights, load_measured
 from superpoint_ros.config import ConfigError
 
 
@@ -80,18 +79,14 @@ def _methods(
     args: argparse.Namespace, max_keypoints: int
 ) -> dict[str, tuple[Callable[..., Any], dict[str, str]]]:
     from superpoint_ros.evaluation.homography import BASELINES
-    from superpoint_ros.features.extractor import load_extractor
     from superpoint_ros.features.keypoints import KeypointConfig
 
     threshold = args.threshold if args.threshold >= 0 else KeypointConfig.detection_threshold
     methods: dict[str, tuple[Callable[..., Any], dict[str, str]]] = {}
-    for path in args.weights or [""]:
-        extractor = load_extractor(
-            path, max_keypoints=max_keypoints, detection_threshold=threshold
-        )
-        name = Path(path).stem if path else extractor.model_id
-        while name in methods:
-            name += "'"
+    extractors = load_measured(
+        args.weights, max_keypoints=max_keypoints, detection_threshold=threshold
+    )
+    for name, extractor in extractors.items():
         methods[name] = (extractor, {"weights_sha256": extractor.weights_sha256})
     for name in filter(None, args.baselines.split(",")):
         if name not in BASELINES:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from superpoint_ros.cli._extractor import add_measured_weights
+from superpoint_ros.cli._extractor import add_measured_weights, load_measured
 
 _ANGLES_DEG = (0, 15, 30, 45, 60, 75, 90)
 
@@ -26,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print MMA at 3 pixels by angle, one row per method."""
     from superpoint_ros.evaluation.homography import BASELINES
-    from superpoint_ros.features.extractor import load_extractor
     from superpoint_ros.files import write_json
     from superpoint_ros.training.validation import (
         VALIDATION_PROTOCOL,
@@ -36,9 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     limit = VALIDATION_PROTOCOL.max_keypoints
     methods = {name: make(limit) for name, make in BASELINES.items()}
-    for path in args.weights or [""]:
-        extractor = load_extractor(path, max_keypoints=limit)
-        methods[Path(path).stem if path else extractor.model_id] = extractor
+    methods |= load_measured(args.weights, max_keypoints=limit)
     pairs = {
         angle: make_rotated_pairs(Path(args.images), args.count, angle) for angle in _ANGLES_DEG
     }

@@ -11,10 +11,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superpoint_ros.cli._extractor import add_measured_weights
+from superpoint_ros.cli._extractor import add_measured_weights, load_measured
 
 if TYPE_CHECKING:
     from superpoint_ros.data import Array
@@ -95,17 +94,15 @@ def _judge(
 
 
 def _methods(weights: list[str]) -> dict[str, Callable[[Array], Any]]:
-    from superpoint_ros.features.extractor import load_extractor
-
     methods: dict[str, Callable[[Array], Any]] = {}
-    for path in weights or [""]:
-        extractor = load_extractor(path, max_keypoints=_ALL, detection_threshold=0.001)
+    extractors = load_measured(weights, max_keypoints=_ALL, detection_threshold=0.001)
+    for name, extractor in extractors.items():
 
         def detect(image: Array, extractor: Any = extractor) -> tuple[Array, Array]:
             features = extractor(image)
             return features.keypoints, features.scores
 
-        methods[Path(path).stem if path else extractor.model_id] = detect
+        methods[name] = detect
     return {**methods, "fast": _detect_fast, "harris": _detect_harris, "shi-tomasi": _detect_shi}
 
 

@@ -122,3 +122,15 @@ def test_mistakes_are_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert words in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_two_weights_of_one_name_are_both_measured(folder, tmp_path):
+    """`evaluate synthetic` and `rotation` measured only the last one."""
+    copy = tmp_path / "w.safetensors"
+    copy.write_bytes((folder / "w.safetensors").read_bytes())
+    path = tmp_path / "report.json"
+    argv = ["evaluate", "synthetic", "--count", "1", "--json", str(path)]
+    for file in (folder / "w.safetensors", copy):
+        argv += ["--weights", str(file)]
+    assert main(argv) == 0
+    assert {"w", "w'"} <= set(json.loads(path.read_text())["methods"])
