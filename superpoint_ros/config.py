@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -64,6 +64,22 @@ class Config:
             value = _coerce(getattr(self, field.name), types[field.name], field.name)
             object.__setattr__(self, field.name, value)
             _check_range(value, field)
+
+
+def change_settings(config: ConfigT, name: str, change: Callable[[Any], Any]) -> ConfigT:
+    """Return a config in which every setting of that name, at any depth, is `change(value)`.
+
+    Raises:
+        ConfigError: A new value is out of range.
+    """
+    changes = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, Config):
+            changes[field.name] = change_settings(value, name, change)
+        elif field.name == name:
+            changes[field.name] = change(value)
+    return dataclasses.replace(config, **changes)
 
 
 def _coerce(value: Any, annotation: Any, name: str) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 
 from superpoint_ros.data import Array, Features, TrackingResult
 
-GREEN = (80, 200, 60)
-RED = (60, 60, 230)
+# BGR. Colour-blind people tell this green from this red: one is bluish, the other near orange.
+GREEN = (150, 210, 30)
+RED = (30, 80, 240)
 YELLOW = (40, 210, 240)
 # OpenCV draws at 1/16 pixel: coordinates are integers with four fractional bits.
 _SHIFT = 4
@@ -27,13 +28,19 @@ def to_colour(image: Array) -> Array:
     return np.array(image, order="C")
 
 
-def draw_keypoints(image: Array, keypoints: Array, scores: Array | None = None) -> Array:
-    """Draw a circle per keypoint; with scores, weak ones red and strong ones green.
+def draw_keypoints(
+    image: Array,
+    keypoints: Array,
+    scores: Array | None = None,
+    colour: tuple[int, int, int] = GREEN,
+) -> Array:
+    """Draw a circle per keypoint; with scores, weak ones red and strong ones in `colour`.
 
     Args:
         image: uint8 grey or BGR.
         keypoints: (N, 2), (x, y) in pixels.
         scores: (N,); ranked, not taken at face value.
+        colour: BGR.
 
     Returns:
         (H, W, 3) uint8 BGR.
@@ -44,8 +51,18 @@ def draw_keypoints(image: Array, keypoints: Array, scores: Array | None = None) 
     if scores is not None and len(keypoints) > 1:
         ranks = np.argsort(np.argsort(scores)) / (len(keypoints) - 1)
     for point, rank in zip(_fixed_point(keypoints), ranks, strict=True):
-        colour = _blend(RED, GREEN, float(rank))
-        cv2.circle(canvas, point, radius << _SHIFT, colour, 1, cv2.LINE_AA, _SHIFT)
+        shade = _blend(RED, colour, float(rank))
+        cv2.circle(canvas, point, radius << _SHIFT, shade, 1, cv2.LINE_AA, _SHIFT)
+    return canvas
+
+
+def side_by_side(image_a: Array, image_b: Array) -> Array:
+    """Return two uint8 images beside each other, (max(H_a, H_b), W_a + W_b, 3) BGR."""
+    a, b = to_colour(image_a), to_colour(image_b)
+    height = max(a.shape[0], b.shape[0])
+    canvas = np.zeros((height, a.shape[1] + b.shape[1], 3), dtype=np.uint8)
+    canvas[: a.shape[0], : a.shape[1]] = a
+    canvas[: b.shape[0], a.shape[1] :] = b
     return canvas
 
 
@@ -70,12 +87,8 @@ def draw_matches(
     Returns:
         (max(H_a, H_b), W_a + W_b, 3) uint8 BGR.
     """
-    a, b = to_colour(image_a), to_colour(image_b)
-    height = max(a.shape[0], b.shape[0])
-    canvas = np.zeros((height, a.shape[1] + b.shape[1], 3), dtype=np.uint8)
-    canvas[: a.shape[0], : a.shape[1]] = a
-    canvas[: b.shape[0], a.shape[1] :] = b
-    offset = np.array([a.shape[1], 0.0])
+    canvas = side_by_side(image_a, image_b)
+    offset = np.array([image_a.shape[1], 0.0])
     _draw_segments(
         canvas, keypoints_a[matches[:, 0]], keypoints_b[matches[:, 1]] + offset, inliers
     )

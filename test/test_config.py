@@ -7,6 +7,7 @@ import pytest
 from superpoint_ros.config import (
     Config,
     ConfigError,
+    change_settings,
     from_mapping,
     load_yaml,
     option,
@@ -32,6 +33,13 @@ class Outer(Config):
 
 def test_defaults_survive_the_round_trip():
     assert from_mapping(Outer, to_mapping(Outer())) == Outer()
+
+
+def test_a_setting_is_changed_at_any_depth_and_checked():
+    changed = change_settings(Outer(), "threshold", lambda value: 2.0 * value)
+    assert changed == Outer(inner=Inner(threshold=0.6))
+    with pytest.raises(ConfigError, match="above the maximum"):
+        change_settings(Outer(), "threshold", lambda value: 9.0)
 
 
 def test_an_integer_is_a_float_but_no_other_conversion_happens():
