@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from superpoint_ros.config import Config, option
+from superpoint_ros.config import Config, option, to_mapping
 from superpoint_ros.data import Array, Features
 from superpoint_ros.engines.engine import Engine, EngineConfig, make_engine
 from superpoint_ros.features.descriptors import DescriptorConfig, sample_descriptors
 from superpoint_ros.features.keypoints import KeypointConfig, extract_keypoints
 from superpoint_ros.image import fit_longer_side, pad_to_multiple, resize, scale_points, to_grey
 from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap
+from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
 from superpoint_ros.network.weights import ModelCard, find_weights, load_weights
 
 
@@ -25,7 +26,11 @@ from superpoint_ros.network.weights import ModelCard, find_weights, load_weights
 class ExtractorConfig(Config):
     """Everything between an image and its features."""
 
-    weights: str = option("", "path of a .safetensors file; empty: the shipped weights")
+    weights: str = option(
+        "",
+        "path of a .safetensors file; small: the slim network that is shipped, for CPUs; empty: "
+        "the full one",
+    )
     longer_side_px: int = option(
         0,
         "larger images are shrunk to this longer side, pixels; keypoints stay in pixels of the "
@@ -140,6 +145,18 @@ def extractor_from_config(config: ExtractorConfig) -> Extractor:
     return Extractor(make_engine(network, config.engine), card, config)
 
 
+def extractor_from_network(
+    network: SuperPoint, max_keypoints: int, device: str = "auto"
+) -> Extractor:
+    """Return an extractor of a network in training; BatchNorm is folded, the network stays."""
+    folded = fold_batch_norm(network)
+    config = ExtractorConfig(
+        engine=EngineConfig(device=device), keypoints=KeypointConfig(max_keypoints=max_keypoints)
+    )
+    card = ModelCard(network=to_mapping(folded.config))
+    return Extractor(make_engine(folded, config.engine), card, config)
+
+
 def load_extractor(
     weights: str = "",
     engine: str = "auto",
@@ -154,7 +171,8 @@ def load_extractor(
     """Return an extractor with the shipped weights and the fastest engine here.
 
     Args:
-        weights: Path of a .safetensors file; empty: the shipped ones.
+        weights: Path of a .safetensors file; empty: the shipped ones; "small": those of the slim
+            network, for a CPU.
         engine: "auto" or "torch".
         device: "auto", "cpu", "cuda" or "cuda:N".
         max_keypoints: The best so many are kept; 0: no limit.

@@ -25,7 +25,7 @@ class KeypointConfig(Config):
         0.005, "smallest probability of a keypoint", minimum=0.0, maximum=1.0, dynamic=True
     )
     nms_radius: int = option(
-        4,
+        3,
         "no two keypoints lie this close or closer, pixels (largest of dx and dy); 0: off",
         minimum=0,
         maximum=64,

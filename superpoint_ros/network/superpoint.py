@@ -8,12 +8,14 @@ Written from DeTone, Malisiewicz, Rabinovich: SuperPoint, CVPRW 2018 (arXiv 1712
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import fuse_conv_bn_eval
 
 from superpoint_ros.config import Config, ConfigError, option
 from superpoint_ros.network.cells import CELL_SIZE, NUM_CLASSES
@@ -48,12 +50,6 @@ class NetworkConfig(Config):
             raise ConfigError(
                 f"encoder_channels: expected 4 numbers, got {len(self.encoder_channels)}"
             )
-
-
-# Slim network for robots without a GPU: same heads and contract, about a twelfth of the work.
-SMALL_NETWORK = NetworkConfig(
-    encoder_channels=(16, 16, 32, 64), head_channels=128, descriptor_dim=128
-)
 
 
 class SuperPoint(nn.Module):
@@ -125,8 +121,13 @@ class SuperPoint(nn.Module):
         return self._hidden("4b", self._hidden("4a", functional.max_pool2d(x, 2)))
 
     def _hidden(self, name: str, x: Tensor) -> Tensor:
-        x = getattr(self, "bn" + name)(getattr(self, "conv" + name)(x))
-        return functional.relu(x, inplace=not torch.is_grad_enabled())
+        conv, norm = getattr(self, "conv" + name), getattr(self, "bn" + name)
+        is_frozen = not (norm.training or conv.weight.requires_grad)
+        if is_frozen and isinstance(norm, nn.BatchNorm2d):
+            x = fuse_conv_bn_eval(conv.eval(), norm)(x)  # one pass over the pixels, not two
+        else:
+            x = norm(conv(x))
+        return functional.relu(x, inplace=not x.requires_grad)
 
 
 HIDDEN_LAYERS = ("1a", "1b", "2a", "2b", "3a", "3b", "4a", "4b", "Pa", "Da")
@@ -149,10 +150,40 @@ def fold_batch_norm(network: SuperPoint) -> SuperPoint:
     folded = SuperPoint(config).to(parameter.device, parameter.dtype).eval()
     if source.config.batch_norm:
         for name in HIDDEN_LAYERS:
-            layer = torch.nn.utils.fuse_conv_bn_eval(
-                getattr(source, "conv" + name), getattr(source, "bn" + name)
-            )
+            layer = fuse_conv_bn_eval(getattr(source, "conv" + name), getattr(source, "bn" + name))
             setattr(source, "conv" + name, layer)
     weights = {key: value for key, value in source.state_dict().items() if key.startswith("conv")}
     folded.load_state_dict(weights)
     return folded
+
+
+@torch.no_grad()
+def unfold_batch_norm(network: SuperPoint, images: Tensor) -> SuperPoint:
+    """Return an equal network with BatchNorm, so that folded weights can be trained further.
+
+    Every BatchNorm gets the statistics of its own input over the images, and the scale and shift
+    that undo them: in evaluation mode nothing changes, and in training a batch's own statistics
+    take the place of these.
+
+    Args:
+        network: With or without BatchNorm; stays as it is.
+        images: (B, 1, H, W) grey in [0, 1], such as it will be trained on.
+
+    Returns:
+        In evaluation mode, on the network's device.
+    """
+    folded = fold_batch_norm(network)
+    unfolded = SuperPoint(dataclasses.replace(folded.config, batch_norm=True)).eval()
+    unfolded.load_state_dict(folded.state_dict(), strict=False)
+    for name in HIDDEN_LAYERS:
+        norm = cast(nn.BatchNorm2d, getattr(unfolded, "bn" + name))
+
+        def settle(_: nn.Module, inputs: object, x: Tensor, norm: nn.BatchNorm2d = norm) -> None:
+            variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+            norm.running_mean, norm.running_var = mean, variance
+            norm.weight.copy_((variance + norm.eps).sqrt())
+            norm.bias.copy_(mean)
+
+        getattr(folded, "conv" + name).register_forward_hook(settle)
+    folded(images)
+    return unfolded.to(images.device)

@@ -20,7 +20,10 @@ from superpoint_ros.config import ConfigError, from_mapping, to_mapping
 from superpoint_ros.files import replaced
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint, fold_batch_norm
 
-PACKAGE_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "superpoint.safetensors"
+_FOLDER = Path(__file__).resolve().parents[1] / "weights"
+PACKAGE_WEIGHTS = _FOLDER / "superpoint.safetensors"
+# Weights of the package that a short name stands for, wherever weights are asked for.
+NAMED_WEIGHTS = {"full": PACKAGE_WEIGHTS, "small": _FOLDER / "superpoint_small.safetensors"}
 ENVIRONMENT_VARIABLE = "SUPERPOINT_WEIGHTS"
 # A source checkout beside the development data; an installed package has no such neighbour.
 _DEVELOPMENT_WEIGHTS = (
@@ -47,6 +50,7 @@ class ModelCard:
         data: Names of the training data.
         seed: Of the training.
         commit: Of the code that trained.
+        parent: Weights that these were made from, "name sha256"; empty: from nothing.
         wall_time_s: Seconds of training.
         hardware: In words.
         metrics: Metric name -> value, each named with its protocol and data.
@@ -63,6 +67,7 @@ class ModelCard:
     data: tuple[str, ...] = ()
     seed: int = -1
     commit: str = ""
+    parent: str = ""
     wall_time_s: float = 0.0
     hardware: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -112,12 +117,14 @@ _KNOWN_FILES = {
 def find_weights(name_or_path: str | Path = "") -> Path:
     """Return the path of the weights to use.
 
-    Order: the given path; the weights shipped in the package; $SUPERPOINT_WEIGHTS; the development
-    weights beside a source checkout.
+    Order: the given path, or "full" or "small" for those shipped in the package; the full ones of
+    the package; $SUPERPOINT_WEIGHTS; the development weights beside a source checkout.
 
     Raises:
         WeightsError: The named file is absent, or there are no weights at all.
     """
+    if str(name_or_path) in NAMED_WEIGHTS:
+        return _existing(NAMED_WEIGHTS[str(name_or_path)], f"weights {name_or_path}")
     if str(name_or_path):
         return _existing(Path(name_or_path).expanduser(), "weights")
     if PACKAGE_WEIGHTS.is_file():

@@ -158,8 +158,28 @@ def test_order_of_the_search(saved: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert find_weights(str(other)) == other
 
 
+def test_a_short_name_stands_for_shipped_weights(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "NAMED_WEIGHTS", {"small": saved, "full": tmp_path / "absent"})
+    assert find_weights("small") == saved
+    with pytest.raises(WeightsError, match=r"weights full: .*absent does not exist"):
+        find_weights("full")
+
+
 @pytest.mark.dataset
 def test_first_weights_load_with_their_card(shared_data: Path) -> None:
     network, card = load_weights(shared_data / "weights" / "first.safetensors")
     assert card.name == "first"
     assert network.config == NetworkConfig()
+
+
+@pytest.mark.parametrize("name", ["full", "small"])
+def test_shipped_weights_are_those_of_their_card(name: str) -> None:
+    path = find_weights(name)
+    network, card = load_weights(path)
+    assert card.sha256 in (path.parent / "README.md").read_text(encoding="utf-8")
+    assert card.network["descriptor_dim"] == {"full": 256, "small": 128}[name]
+    logits, descriptors = network.float().eval()(torch.rand(1, 1, 64, 80))
+    assert torch.isfinite(logits).all()
+    assert torch.isfinite(descriptors).all()
