@@ -123,8 +123,12 @@ class TrackingResult:
         stamp_ns: Time of the frame.
         state: State after this frame.
         T_world_cam: (4, 4) pose; None if there is none for this frame.
-        covariance: (6, 6) of the pose, tangent vector (translation, rotation), metres and radians,
-            see `geometry.se3` for the side; None if unknown.
+        covariance: (6, 6) of the pose in the world, drift since the start included; tangent
+            vector (translation, rotation), metres and radians, on the right as in `geometry.se3`:
+            T_world_cam = T_true @ exp(xi). None if there is no pose.
+        twist: (6,) mean velocity since the last frame, translation then rotation, axes of the
+            camera, m/s and rad/s; None without a recent frame.
+        twist_covariance: (6, 6) of `twist`; None with it.
         H_b_a: (3, 3) pixels of the reference frame to pixels of this frame (homography mode).
         H_b_0: (3, 3) pixels of the first frame to pixels of this frame, chained over references.
         matches: Pairs with the reference frame; None if there were none to be had.
@@ -140,6 +144,8 @@ class TrackingResult:
     state: TrackingState
     T_world_cam: Array | None = None
     covariance: Array | None = None
+    twist: Array | None = None
+    twist_covariance: Array | None = None
     H_b_a: Array | None = None
     H_b_0: Array | None = None
     matches: Matches | None = None

@@ -1,26 +1,49 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundle adjustment of a window of cameras and the points they see, by GTSAM.
+"""Bundle adjustment of a window of cameras and the points they see.
+
+Levenberg-Marquardt on whole arrays, the points eliminated by their Schur complement. GTSAM finds
+the same optimum (a test compares them), but its Python binding builds factors one by one and keeps
+the interpreter's lock while it optimises: tracking would stand still meanwhile. Here a window
+takes a fifth of that time, most of it without the lock.
 
 The problem and its result are plain arrays: no state is shared with the map, so the optimisation
 may run in another thread while tracking goes on.
+
+How errors spread is answered by **samples**: S parallel outcomes of the measurements' noise. The
+linearised optimum follows each of them, so that the samples of cameras and points have the joint
+distribution of the estimate's errors, with everything that correlates them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 
-import gtsam
 import numpy as np
 
 from superpoint_ros.data import Array
 from superpoint_ros.geometry import se3
 
 _CHI2_95_2D = 5.991
-# Depth enters as a stereo pixel with this imaginary baseline, metres. Long, so that the noise of
-# the second pixel is that of the depth alone and the first pixel keeps its own weight.
-_DEPTH_BASELINE = 10.0
-_FIXED_SIGMA = 1e-7  # metres and radians
+_GATE = np.sqrt(_CHI2_95_2D)  # of Huber's loss, in standard deviations
+_NEAREST = 0.01  # metres (or map units) in front of the camera
+_BEHIND = 1e3  # what a point behind the camera adds to the cost
+_RELATIVE_TOLERANCE = 1e-4  # of the cost: less gain ends the iterations
+_SCALE_SAMPLES = 8  # samples whose residuals are compared with the real ones
+
+
+@dataclass(frozen=True)
+class BundleSamples:
+    """Samples of what the solution depends on; S of them.
+
+    Attributes:
+        cameras: (C, 6, S) error of the cameras, tangent as in `se3`. Only fixed ones are read.
+        noise: (M, 3, S) error of x, y and depth, in units of `pixel_sigma` and `depth_sigma`.
+    """
+
+    cameras: Array
+    noise: Array
 
 
 @dataclass(frozen=True)
@@ -32,12 +55,15 @@ class BundleProblem:
         K: (C, 3, 3) intrinsics, pixels.
         is_fixed: (C,) bool, cameras that only anchor. At least one for RGB-D and stereo, two
             for mono (the second fixes the scale).
-        points_world: (L, 3) start.
+        points_world: (L, 3) start. Each has at least one observation.
         camera_index: (M,) int.
-        point_index: (M,) int.
+        point_index: (M,) int. A camera sees a point at most once.
         pixels: (M, 2) undistorted.
         depth: (M,) metres; NaN where unknown.
         depth_sigma: (M,) metres.
+        noise_scale: (2,) true noise of pixels and of depths over the one given: Huber's loss
+            turns linear that much earlier.
+        samples: Where errors are to be followed; None: nowhere.
     """
 
     T_world_cam: Array
@@ -49,6 +75,8 @@ class BundleProblem:
     pixels: Array
     depth: Array
     depth_sigma: Array
+    noise_scale: Array = field(default_factory=lambda: np.ones(2))
+    samples: BundleSamples | None = None
 
 
 @dataclass(frozen=True)
@@ -59,17 +87,43 @@ class BundleResult:
         T_world_cam: (C, 4, 4).
         points_world: (L, 3).
         is_inlier: (M,) bool, observations within the 95 % gate of the pixel noise.
+        camera_samples: (C, 6, S) errors of the cameras; None if not asked for.
+        point_samples: (L, 3, S) errors of the points, world frame; None if not asked for.
+        noise_ratio: (2,) by how much the residuals of pixels and of depths exceed those of the
+            samples: the factor that the samples' noise lacks. NaN where there are none.
     """
 
     T_world_cam: Array
     points_world: Array
     is_inlier: Array
+    camera_samples: Array | None = None
+    point_samples: Array | None = None
+    noise_ratio: Array | None = None
+
+
+@dataclass(frozen=True)
+class _Linearized:
+    """Whitened residuals at a state, and what the normal equations are made of.
+
+    Attributes:
+        residuals: (M, 3) x, y, inverse depth; zero where unknown or behind the camera.
+        weights: (M, 3) of Huber's loss.
+        J: (M, 3, 3) by the point in the camera's frame.
+        G: (M, 3, 6) of the point in the camera's frame by the camera's tangent.
+        cost: Huber's.
+    """
+
+    residuals: Array
+    weights: Array
+    J: Array
+    G: Array
+    cost: float
 
 
 def adjust_bundle(
     problem: BundleProblem, pixel_sigma: float, max_iterations: int
 ) -> BundleResult | None:
-    """Minimise the Huber loss of reprojection and depth over free cameras and all points.
+    """Minimise the Huber loss of reprojection and inverse depth over free cameras and points.
 
     Args:
         problem: The start and the measurements.
@@ -79,80 +133,268 @@ def adjust_bundle(
     Returns:
         The optimum; None if the system cannot be solved (a point or camera is not determined).
     """
-    graph = gtsam.NonlinearFactorGraph()
-    values = gtsam.Values()
-    camera_key, point_key = gtsam.symbol_shorthand.X, gtsam.symbol_shorthand.L
-    anchor = gtsam.noiseModel.Isotropic.Sigma(6, _FIXED_SIGMA)
-    for i, T in enumerate(problem.T_world_cam):
-        pose = gtsam.Pose3(se3.orthonormalized(T))
-        values.insert(camera_key(i), pose)
-        if problem.is_fixed[i]:
-            graph.add(gtsam.PriorFactorPose3(camera_key(i), pose, anchor))
-    for j, point in enumerate(problem.points_world):
-        values.insert(point_key(j), point)
-
-    huber = gtsam.noiseModel.mEstimator.Huber.Create(np.sqrt(_CHI2_95_2D))
-    pixel_noise = gtsam.noiseModel.Robust.Create(
-        huber, gtsam.noiseModel.Isotropic.Sigma(2, pixel_sigma)
-    )
-    calibrations = [
-        (
-            gtsam.Cal3_S2(K[0, 0], K[1, 1], K[0, 1], K[0, 2], K[1, 2]),
-            gtsam.Cal3_S2Stereo(K[0, 0], K[1, 1], K[0, 1], K[0, 2], K[1, 2], _DEPTH_BASELINE),
-        )
-        for K in problem.K
-    ]
-    focal_baseline = problem.K[problem.camera_index, 0, 0] * _DEPTH_BASELINE
-    right = problem.pixels[:, 0] - focal_baseline / problem.depth
-    right_sigma = focal_baseline * problem.depth_sigma / problem.depth**2
-    has_depth = np.isfinite(right) & np.isfinite(right_sigma)
-    for i, j, (u, v), u_right, sigma, with_depth in zip(
-        problem.camera_index.tolist(),
-        problem.point_index.tolist(),
-        problem.pixels.tolist(),
-        right.tolist(),
-        right_sigma.tolist(),
-        has_depth.tolist(),
-        strict=True,
-    ):
-        mono, stereo = calibrations[i]
-        if with_depth:
-            noise = gtsam.noiseModel.Robust.Create(
-                huber,
-                gtsam.noiseModel.Diagonal.Sigmas(np.array([pixel_sigma, sigma, pixel_sigma])),
-            )
-            graph.add(
-                gtsam.GenericStereoFactor3D(
-                    gtsam.StereoPoint2(u, u_right, v), noise, camera_key(i), point_key(j), stereo
-                )
-            )
-        else:
-            graph.add(
-                gtsam.GenericProjectionFactorCal3_S2(
-                    np.array([u, v]), pixel_noise, camera_key(i), point_key(j), mono
-                )
-            )
-
-    parameters = gtsam.LevenbergMarquardtParams()
-    parameters.setMaxIterations(max_iterations)
-    parameters.setRelativeErrorTol(1e-4)
+    solver = _Solver(problem, pixel_sigma)
+    T_world_cam = np.stack([se3.orthonormalized(T) for T in problem.T_world_cam])
+    points = np.array(problem.points_world, np.float64)
+    at = solver.linearize(T_world_cam, points)
+    damping = 1e-5
     try:
-        optimum = gtsam.LevenbergMarquardtOptimizer(graph, values, parameters).optimize()
-    except RuntimeError:  # IndeterminantLinearSystemException
+        for _ in range(max_iterations):
+            moved = solver.step(at, T_world_cam, damping)
+            T_next = T_world_cam.copy()
+            T_next[solver.free] = [
+                T @ se3.exp(xi) for T, xi in zip(T_world_cam[solver.free], moved[0], strict=True)
+            ]
+            there = solver.linearize(T_next, points + moved[1])
+            if there.cost > at.cost:
+                damping *= 10.0
+                continue
+            gain = at.cost - there.cost
+            T_world_cam, points, at = T_next, points + moved[1], there
+            damping = max(0.1 * damping, 1e-9)
+            if gain < _RELATIVE_TOLERANCE * at.cost:
+                break
+        samples = None
+        if problem.samples is not None:
+            samples = solver.follow(at, T_world_cam, problem.samples)
+    except np.linalg.LinAlgError:
         return None
-    T_world_cam = np.stack(
-        [
-            T if fixed else optimum.atPose3(camera_key(i)).matrix()
-            for i, (T, fixed) in enumerate(zip(problem.T_world_cam, problem.is_fixed, strict=True))
-        ]
-    )
-    points_world = np.stack(
-        [optimum.atPoint3(point_key(j)) for j in range(len(problem.points_world))]
-    )
-    if not (np.isfinite(T_world_cam).all() and np.isfinite(points_world).all()):
+    T_world_cam[problem.is_fixed] = problem.T_world_cam[problem.is_fixed]
+    if not (np.isfinite(T_world_cam).all() and np.isfinite(points).all()):
         return None
-    squared = squared_errors_px(problem, T_world_cam, points_world)
-    return BundleResult(T_world_cam, points_world, squared < _CHI2_95_2D * pixel_sigma**2)
+    squared = squared_errors_px(problem, T_world_cam, points)
+    is_inlier = squared < _CHI2_95_2D * pixel_sigma**2
+    return BundleResult(T_world_cam, points, is_inlier, *(samples or ()))
+
+
+def adjust_two_views(
+    problem: BundleProblem, pixel_sigma: float, max_iterations: int
+) -> BundleResult | None:
+    """Adjust the second of two mono cameras and the points; their median range stays as it is.
+
+    That is known better than the distance of two cameras that are still close together.
+
+    Args:
+        problem: Two cameras, the first fixed, the second free; nothing fixes the scale.
+        pixel_sigma: Standard deviation of a keypoint, pixels.
+        max_iterations: Most Levenberg-Marquardt iterations.
+
+    Returns:
+        As `adjust_bundle`. Samples share the distance of the cameras.
+    """
+    result = adjust_bundle(problem, pixel_sigma, max_iterations)
+    if result is None:
+        return None
+    centre = problem.T_world_cam[0, :3, 3]
+    T_world_cam = result.T_world_cam.copy()
+    baseline = T_world_cam[1, :3, 3] - centre
+    before, after = (
+        np.median(np.linalg.norm(points - centre, axis=1))
+        for points in (problem.points_world, result.points_world)
+    )
+    scale = float(before / after)
+    wanted = scale * float(np.linalg.norm(baseline))
+    T_world_cam[1, :3, 3] = centre + scale * baseline
+    points = centre + scale * (result.points_world - centre)
+    result = dataclasses.replace(result, T_world_cam=T_world_cam, points_world=points)
+    if result.camera_samples is None or result.point_samples is None:
+        return result
+    # What the damping left of the free scale is taken out: samples were made at the old scale.
+    cameras = result.camera_samples * scale
+    cameras[:, 3:] = result.camera_samples[:, 3:]
+    unit = T_world_cam[1, :3, :3].T @ baseline / np.linalg.norm(baseline)
+    stretch = unit @ cameras[1, :3] / wanted  # (S,)
+    cameras[1, :3] -= wanted * unit[:, None] * stretch
+    point_samples = scale * result.point_samples - (points - centre)[:, :, None] * stretch
+    return dataclasses.replace(result, camera_samples=cameras, point_samples=point_samples)
+
+
+def follow_points(problem: BundleProblem, pixel_sigma: float) -> Array:
+    """Return the samples (L, 3, S) of points that were measured from cameras as they stand.
+
+    Args:
+        problem: With samples of all cameras and of the noise; nothing is moved, all are fixed.
+        pixel_sigma: Standard deviation of a keypoint, pixels.
+    """
+    assert problem.samples is not None
+    solver = _Solver(problem, pixel_sigma)
+    at = solver.linearize(problem.T_world_cam, problem.points_world)
+    return solver.follow(at, problem.T_world_cam, problem.samples)[1]
+
+
+class _Solver:
+    """The normal equations of one problem; observations are sorted by point inside."""
+
+    def __init__(self, problem: BundleProblem, pixel_sigma: float) -> None:
+        self.problem = problem
+        self.free = np.flatnonzero(~problem.is_fixed)
+        self._order = np.argsort(problem.point_index, kind="stable")
+        self._camera = problem.camera_index[self._order]
+        self._point = problem.point_index[self._order]
+        self._starts = np.searchsorted(self._point, np.arange(len(problem.points_world)))
+        self._rows_of = [np.flatnonzero(self._camera == camera) for camera in self.free]
+        self._pixels = problem.pixels[self._order]
+        depth, sigma = problem.depth[self._order], problem.depth_sigma[self._order]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            inverse_depth, inverse_sigma = 1.0 / depth, sigma / depth**2
+        self._has_depth = np.isfinite(inverse_depth) & (inverse_sigma > 0.0)
+        self._inverse_depth = np.where(self._has_depth, inverse_depth, 0.0)
+        self._scale = np.empty((len(self._order), 3))  # one over each standard deviation
+        self._scale[:, :2] = 1.0 / pixel_sigma
+        self._scale[:, 2] = np.where(self._has_depth, 1.0, 0.0)
+        self._scale[:, 2] /= np.where(self._has_depth, inverse_sigma, 1.0)
+        K = problem.K[self._camera]
+        self._fx, self._fy, self._skew = K[:, 0, 0], K[:, 1, 1], K[:, 0, 1]
+        self._centre = K[:, :2, 2]
+        self._bend = _GATE * problem.noise_scale[[0, 0, 1]]  # where Huber's loss turns linear
+
+    def linearize(self, T_world_cam: Array, points: Array) -> _Linearized:
+        """Evaluate residuals and derivatives."""
+        R, t = T_world_cam[self._camera, :3, :3], T_world_cam[self._camera, :3, 3]
+        p = np.einsum("mji,mj->mi", R, points[self._point] - t)
+        is_ahead = p[:, 2] > _NEAREST
+        inverse_z = 1.0 / np.where(is_ahead, p[:, 2], 1.0)
+        x, y = p[:, 0] * inverse_z, p[:, 1] * inverse_z
+        residuals = np.empty((len(p), 3))
+        residuals[:, 0] = self._fx * x + self._skew * y
+        residuals[:, 1] = self._fy * y
+        residuals[:, :2] += self._centre - self._pixels
+        residuals[:, 2] = inverse_z - self._inverse_depth
+        residuals *= self._scale
+        residuals[~is_ahead] = 0.0
+        J = np.zeros((len(p), 3, 3))
+        J[:, 0, 0] = self._fx * inverse_z
+        J[:, 0, 1] = self._skew * inverse_z
+        J[:, 0, 2] = -(self._fx * x + self._skew * y) * inverse_z
+        J[:, 1, 1] = self._fy * inverse_z
+        J[:, 1, 2] = -self._fy * y * inverse_z
+        J[:, 2, 2] = -(inverse_z**2)
+        J *= self._scale[:, :, None]
+        J[~is_ahead] = 0.0
+        # T exp(xi): p_cam' = p_cam - rho - phi x p_cam.
+        G = np.zeros((len(p), 3, 6))
+        G[:, [0, 1, 2], [0, 1, 2]] = -1.0
+        G[:, :, 3:] = se3.hat(p)
+        # A wrong depth must not drag a good pixel along: each has a loss of its own.
+        norm = np.empty_like(residuals)
+        norm[:, :2] = np.hypot(residuals[:, 0], residuals[:, 1])[:, None]
+        norm[:, 2] = np.abs(residuals[:, 2])
+        bend = self._bend
+        weights = np.minimum(1.0, bend / np.maximum(norm, 1e-12))
+        loss = np.where(norm < bend, 0.5 * norm**2, bend * (norm - 0.5 * bend))
+        cost = float(loss[:, 1:].sum()) + _BEHIND * float((~is_ahead).sum())
+        return _Linearized(residuals, weights, J, G, cost)
+
+    def step(self, at: _Linearized, T_world_cam: Array, damping: float) -> tuple[Array, Array]:
+        """Return the step of the free cameras (F, 6) and of the points (L, 3)."""
+        gradient = np.einsum("mki,mk->mi", at.J, at.weights * at.residuals)[:, :, None]
+        cameras, points = self._solve(at, T_world_cam, gradient, damping)
+        return cameras[:, :, 0], points[:, :, 0]
+
+    def follow(
+        self, at: _Linearized, T_world_cam: Array, samples: BundleSamples
+    ) -> tuple[Array, Array, Array]:
+        """Return samples of the cameras (C, 6, S) and points (L, 3, S), and the noise ratio."""
+        noise = samples.noise[self._order]
+        # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
+        # Not quite zero, so that a point with nothing else remains determined.
+        is_linear = at.weights < 1.0
+        at = dataclasses.replace(at, weights=np.where(is_linear, 0.1 * at.weights, 1.0))
+        weighted = at.J * at.weights[:, :, None]
+        B = np.matmul(at.J.transpose(0, 2, 1), weighted).astype(np.float32)
+        # Single precision halves the work on what is large here; samples need no more.
+        gradient = -np.matmul(weighted.transpose(0, 2, 1).astype(np.float32), noise)
+        cameras = np.array(samples.cameras)
+        cameras[self.free] = 0.0
+        for i in range(len(cameras)):
+            if cameras[i].any():  # fixed, and not exact
+                rows = np.flatnonzero(self._camera == i)
+                gradient[rows] += np.matmul(B[rows], _moved(at.G[rows], cameras[i]))
+        cameras[self.free], points = self._solve(at, T_world_cam, gradient, 1e-9)
+        few = slice(0, _SCALE_SAMPLES)
+        R = T_world_cam[self._camera, :3, :3]
+        shift = np.matmul(R.transpose(0, 2, 1), points[self._point, :, few])
+        for i in range(len(cameras)):
+            rows = np.flatnonzero(self._camera == i)
+            shift[rows] += _moved(at.G[rows], cameras[i, :, few])
+        residuals = np.matmul(at.J, shift) - noise[:, :, few]
+        return cameras, points, self._noise_ratio(at.residuals, residuals)
+
+    def _noise_ratio(self, real: Array, sampled: Array) -> Array:
+        """Compare the spread of residuals, each capped as Huber's influence is."""
+
+        ratios = np.full(2, np.nan)
+        for i, (rows, axes) in enumerate(
+            ((slice(None), slice(0, 2)), (self._has_depth, slice(2, 3)))
+        ):
+            if not real[rows].size:
+                continue
+            bend = self._bend[axes.start]
+            # The variance of Huber's estimate: that of the pulls, over the share that answers.
+            found, expected = (
+                float(np.square(np.clip(values[rows, axes], -bend, bend)).mean())
+                / max(float((np.abs(values[rows, axes]) < bend).mean()), 0.1)
+                for values in (real, sampled)
+            )
+            if expected > 0.0:
+                ratios[i] = np.sqrt(found / expected)
+        return ratios
+
+    def _solve(
+        self, at: _Linearized, T_world_cam: Array, gradient: Array, damping: float
+    ) -> tuple[Array, Array]:
+        """Solve the damped normal equations for several right-hand sides.
+
+        Args:
+            at: Where.
+            T_world_cam: (C, 4, 4) of the same state.
+            gradient: (M, 3, S) by the points in the cameras' frames.
+            damping: Share of the diagonal that is added to it.
+
+        Returns:
+            Minus the solution: cameras (F, 6, S) and points (L, 3, S).
+        """
+        num_free, num_points, count = len(self.free), len(self._starts), gradient.shape[2]
+        R = T_world_cam[self._camera, :3, :3]
+        B = np.matmul(at.J.transpose(0, 2, 1), at.J * at.weights[:, :, None])
+        BR = np.matmul(B, R.transpose(0, 2, 1))  # camera rows, world columns
+        H_points = np.add.reduceat(np.matmul(R, BR), self._starts)
+        diagonal = np.einsum("lii->li", H_points)  # a view
+        diagonal += damping * diagonal + 1e-12
+        turned = np.matmul(R.astype(gradient.dtype), gradient)
+        gradient_points = np.add.reduceat(turned, self._starts).astype(np.float64)
+        inverse = np.linalg.inv(H_points)
+        if not num_free:
+            return np.zeros((0, 6, count)), -np.matmul(inverse, gradient_points)
+
+        H_cameras = np.zeros((num_free, 6, num_free, 6))
+        gradient_cameras = np.empty((num_free, 6, count))
+        W = np.zeros((num_free, 6, num_points, 3))  # cameras by points
+        for i, rows in enumerate(self._rows_of):
+            G = at.G[rows]
+            own = G.reshape(-1, 6).T @ np.matmul(B[rows], G).reshape(-1, 6)
+            own[np.arange(6), np.arange(6)] *= 1.0 + damping
+            H_cameras[i, :, i] = own
+            flat = G.reshape(-1, 6).astype(gradient.dtype)
+            gradient_cameras[i] = flat.T @ gradient[rows].reshape(-1, count)
+            W[i, :, self._point[rows]] = np.matmul(G.transpose(0, 2, 1), BR[rows])
+        size = 6 * num_free
+        W_rows = W.reshape(size, 3 * num_points)
+        WV = np.matmul(W.reshape(size, num_points, 3).transpose(1, 0, 2), inverse)
+        WV_rows = WV.transpose(1, 0, 2).reshape(size, 3 * num_points)
+        S = H_cameras.reshape(size, size) - WV_rows @ W_rows.T
+        right = gradient_cameras.reshape(size, count) - WV_rows @ gradient_points.reshape(
+            -1, count
+        )
+        cameras = np.linalg.solve(0.5 * (S + S.T), right)
+        gradient_points -= (W_rows.T @ cameras).reshape(num_points, 3, count)
+        return -cameras.reshape(num_free, 6, count), -np.matmul(inverse, gradient_points)
+
+
+def _moved(G: Array, xi: Array) -> Array:
+    """Return the motion (M, 3, S) of points in a camera that moves by (6, S); single precision."""
+    flat = G.reshape(-1, 6).astype(np.float32) @ xi.astype(np.float32)
+    return np.asarray(flat.reshape(len(G), 3, -1))
 
 
 def squared_errors_px(problem: BundleProblem, T_world_cam: Array, points_world: Array) -> Array:
@@ -161,7 +403,7 @@ def squared_errors_px(problem: BundleProblem, T_world_cam: Array, points_world: 
     offset = points_world[problem.point_index] - T_world_cam[problem.camera_index, :3, 3]
     points_cam = np.einsum("mji,mj->mi", R, offset)
     K = problem.K[problem.camera_index]
-    z = np.where(points_cam[:, 2] > 0.01, points_cam[:, 2], np.nan)
+    z = np.where(points_cam[:, 2] > _NEAREST, points_cam[:, 2], np.nan)
     plane = points_cam[:, :2] / z[:, None]
     pixels = np.einsum("mij,mj->mi", K[:, :2, :2], plane) + K[:, :2, 2]
     squared = ((pixels - problem.pixels) ** 2).sum(axis=1)

@@ -12,6 +12,7 @@ import numpy as np
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array
 from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.ransac import draw_order, seed_option
 from superpoint_ros.geometry.triangulation import rays
 
 
@@ -27,6 +28,7 @@ class EssentialConfig(Config):
         0.999, "Probability of an outlier-free sample.", minimum=0.5, maximum=0.99999
     )
     min_inliers: int = option(20, "Fewest pairs that must agree.", minimum=5, maximum=1000)
+    seed: int = seed_option()
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,10 @@ def estimate_essential(
     if len(pixels_a) < max(5, config.min_inliers):
         return None
     focal = 0.25 * (K_a[0, 0] + K_a[1, 1] + K_b[0, 0] + K_b[1, 1])
-    # Fixed seed inside cv2.RANSAC: the same input gives the same answer.
+    order = draw_order(len(pixels_a), config.seed)
     E, _ = cv2.findEssentialMat(
-        rays(pixels_a, K_a)[:, :2],
-        rays(pixels_b, K_b)[:, :2],
+        rays(pixels_a[order], K_a)[:, :2],
+        rays(pixels_b[order], K_b)[:, :2],
         np.eye(3),
         method=cv2.RANSAC,
         prob=config.confidence,

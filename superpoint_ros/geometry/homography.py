@@ -11,6 +11,7 @@ import numpy as np
 
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array
+from superpoint_ros.geometry.ransac import draw_order, seed_option
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class HomographyConfig(Config):
     refine_iterations: int = option(
         10, "Most Gauss-Newton steps on the inliers.", minimum=0, maximum=100
     )
+    seed: int = seed_option()
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,10 @@ def estimate_homography(
         raise ValueError(f"{len(pixels_a)} and {len(pixels_b)} points do not pair")
     if len(pixels_a) < max(4, config.min_inliers):
         return None
-    # cv2.RANSAC draws from a generator with a fixed seed: the same input gives the same answer.
+    order = draw_order(len(pixels_a), config.seed)
     H, _ = cv2.findHomography(
-        pixels_a,
-        pixels_b,
+        pixels_a[order],
+        pixels_b[order],
         cv2.RANSAC,
         config.max_reprojection_px,
         maxIters=config.max_iterations,

@@ -12,6 +12,7 @@ import numpy as np
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array
 from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.ransac import draw_order, seed_option
 
 _CHI2_95_2D = 5.991
 _CHI2_95_1D = 3.841
@@ -36,6 +37,7 @@ class PnpConfig(Config):
     refine_iterations: int = option(
         10, "Most Gauss-Newton steps of the refinement.", minimum=1, maximum=100
     )
+    seed: int = seed_option()
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,29 @@ class PnpResult:
     Attributes:
         T_world_cam: (4, 4).
         inliers: (N,) bool.
-        covariance: (6, 6), tangent vector and side as in `geometry.se3`.
+        to_noise: (6, N, 3) how the pose's error (tangent and side as in `geometry.se3`) follows
+            that of x, y (in units of `pixel_sigma`) and depth (of `depth_sigma`), to first order.
+        to_landmarks: (6, N, 3) how it follows that of the landmarks, world frame, per metre.
         rms_px: Root mean square reprojection error of the inliers, pixels.
+        spread: (2,) of pixels (per axis) and of depths: `robust_spread` of the residuals in units
+            of their standard deviation; NaN where there are none.
         shutter_rotation: (3,) turn of the camera from its first row to its last, radians, camera
             frame; zeros if not asked for.
     """
 
     T_world_cam: Array
     inliers: Array
-    covariance: Array
+    to_noise: Array
+    to_landmarks: Array
     rms_px: float
+    spread: Array
     shutter_rotation: Array = field(default_factory=lambda: np.zeros(3))
+
+    @property
+    def covariance(self) -> Array:
+        """(6, 6) of the pose if the landmarks are exact and the noise is as configured."""
+        gain = self.to_noise.reshape(6, -1)
+        return np.asarray(gain @ gain.T)
 
 
 def solve_pnp(
@@ -91,11 +105,11 @@ def solve_pnp(
         return None
     # Around the centroid: far from the origin P3P would lose digits.
     centre = points_world.mean(axis=0)
+    order = draw_order(len(pixels), config.seed)
     try:
-        # The generator inside has a fixed seed: the same input gives the same answer.
         found, rotation, translation, inliers = cv2.solvePnPRansac(
-            points_world - centre,
-            pixels,
+            points_world[order] - centre,
+            pixels[order],
             np.asarray(K, np.float64),
             None,
             iterationsCount=config.ransac_iterations,
@@ -126,6 +140,7 @@ def refine_pose(
     depth_sigma: Array | None = None,
     row_fraction: Array | None = None,
     shutter_sigma: float = 0.0,
+    noise_scale: Array | None = None,
 ) -> PnpResult | None:
     """Refine a pose by Gauss-Newton on whitened residuals with a Huber loss.
 
@@ -146,17 +161,21 @@ def refine_pose(
         depth_sigma: Standard deviation of `depth`, metres. (N,).
         row_fraction: Row of the raw keypoint over the image's height, minus one half. (N,).
         shutter_sigma: Of psi, radians.
+        noise_scale: (2,) true noise of pixels and of depths over the configured one: Huber's loss
+            turns linear that much earlier; the gate of the inliers stays. None: one.
 
     Returns:
         The pose; None if fewer than `config.min_inliers` agree or the pose is not determined.
     """
     config = config or PnpConfig()
     gate = _CHI2_95_2D * config.pixel_sigma**2
+    pixel_scale, depth_scale = (1.0, 1.0) if noise_scale is None else noise_scale
     T = np.array(T_world_cam, np.float64)
     psi = np.zeros(3)
     if shutter_sigma <= 0.0:
         row_fraction = None
-    system = np.eye(6)
+    system, J, weights = np.eye(6), np.zeros((0, 2, 6)), np.zeros(0)
+    J_depth, depth_weights = np.zeros((len(points_world), 6)), np.zeros(len(points_world))
     # The first rounds forgive a start that is some pixels off; the last is the 95 % gate.
     for gate_factor, iterations in ((9.0, 2), (3.0, 2), (1.0, config.refine_iterations)):
         for _ in range(iterations):
@@ -165,15 +184,16 @@ def refine_pose(
             active = squared < gate_factor * gate
             if active.sum() < config.min_inliers:
                 return None
-            weights = active * np.minimum(1.0, np.sqrt(gate / np.maximum(squared, 1e-12)))
+            bend = gate * min(gate_factor * pixel_scale, 1.0) ** 2
+            weights = active * np.minimum(1.0, np.sqrt(bend / np.maximum(squared, 1e-12)))
             weights /= config.pixel_sigma**2
             system, gradient = _normal_equations(J, residuals, weights)
             if depth is not None and depth_sigma is not None:
-                depth_hessian, depth_gradient = _depth_equations(
-                    points_world, depth, depth_sigma, T, active
-                )
-                system[:6, :6] += depth_hessian
-                gradient[:6] += depth_gradient
+                apart, J_depth = depth_residuals(points_world, depth, T)
+                depth_weights = _depth_weights(apart, depth_sigma, active, depth_scale)
+                weighted = J_depth * depth_weights[:, None]
+                system[:6, :6] += weighted.T @ J_depth
+                gradient[:6] += weighted.T @ np.where(depth_weights > 0.0, apart, 0.0)
             if row_fraction is not None:
                 system[6:, 6:] += np.eye(3) / shutter_sigma**2
                 gradient[6:] += psi / shutter_sigma**2
@@ -192,16 +212,53 @@ def refine_pose(
     count = int(inliers.sum())
     if count < config.min_inliers or not np.isfinite(T).all():
         return None
-    try:
-        covariance = np.linalg.inv(system)[:6, :6]
-    except np.linalg.LinAlgError:
-        return None
     if np.linalg.eigvalsh(system[:6, :6])[0] <= 1e-9:  # e.g. all points on one line of sight
         return None
     rms_px = float(np.sqrt(squared[inliers].mean()))
-    # Residuals larger than the noise model says widen the covariance; smaller never narrow it.
-    inflation = max(1.0, 0.5 * rms_px**2 / config.pixel_sigma**2)
-    return PnpResult(se3.orthonormalized(T), inliers, covariance * inflation, rms_px, psi)
+    # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
+    is_linear = weights < 0.999 / config.pixel_sigma**2
+    is_depth_linear = depth_weights > 0.0
+    if depth_sigma is not None:
+        is_depth_linear &= depth_weights * depth_sigma**2 < 0.999
+    for J_rows, row_weights, dropped in (
+        (J, weights, is_linear),
+        (J_depth[:, None], depth_weights, is_depth_linear),
+    ):
+        columns = J_rows.shape[2]
+        lost = (J_rows * row_weights[:, None, None])[dropped].reshape(-1, columns)
+        system[:columns, :columns] -= lost.T @ J_rows[dropped].reshape(-1, columns)
+        row_weights[dropped] = 0.0
+    try:
+        inverse = np.linalg.inv(system)[:6]
+    except np.linalg.LinAlgError:
+        return None
+    # One step from here answers to a change of the residuals by minus these.
+    weighted = (J * weights[:, None, None]).reshape(-1, J.shape[2])
+    by_pixel = (inverse @ weighted.T).reshape(6, -1, 2)
+    by_depth = inverse[:, :6] @ (J_depth * depth_weights[:, None]).T
+    R = T[:3, :3]
+    by_point = np.matmul(by_pixel.transpose(1, 0, 2), J[:, :, :3]).transpose(1, 0, 2)
+    to_landmarks = by_point @ R.T
+    to_landmarks -= by_depth[:, :, None] * R[:, 2]
+    to_noise = np.empty((6, len(points_world), 3))
+    to_noise[:, :, :2] = by_pixel * config.pixel_sigma
+    to_noise[:, :, 2] = 0.0
+    if depth_sigma is not None:
+        to_noise[:, :, 2] = by_depth * np.where(depth_weights > 0.0, depth_sigma, 0.0)
+    whitened = residuals[inliers] / config.pixel_sigma
+    spread = np.array([robust_spread(whitened), np.nan])
+    has_depth = depth_weights > 0.0
+    if depth is not None and depth_sigma is not None and has_depth.any():
+        apart, _ = depth_residuals(points_world[has_depth], depth[has_depth], T)
+        spread[1] = robust_spread(apart / depth_sigma[has_depth])
+    return PnpResult(se3.orthonormalized(T), inliers, to_noise, to_landmarks, rms_px, spread, psi)
+
+
+def robust_spread(residuals: Array) -> float:
+    """Return the standard deviation that residuals around zero have for Huber's estimate."""
+    size = np.abs(residuals)
+    bend = np.sqrt(_CHI2_95_2D) * 1.4826 * float(np.median(size))
+    return float(np.sqrt(np.square(np.minimum(size, bend)).mean() / (size <= bend).mean()))
 
 
 def _residuals_with_shutter(
@@ -285,14 +342,11 @@ def _normal_equations(J: Array, residuals: Array, weights: Array) -> tuple[Array
     return weighted.T @ flat, weighted.T @ residuals.ravel()
 
 
-def _depth_equations(
-    points_world: Array, depth: Array, depth_sigma: Array, T_world_cam: Array, active: Array
-) -> tuple[Array, Array]:
-    rows = np.flatnonzero(active & np.isfinite(depth) & (depth_sigma > 0))
-    residuals, J = depth_residuals(points_world[rows], depth[rows], T_world_cam)
-    whitened = np.abs(residuals) / depth_sigma[rows]
-    # Depth errs in gross ways (edges, holes filled wrongly): beyond 3 gates it has no say.
-    huber = np.minimum(1.0, np.sqrt(_CHI2_95_1D) / np.maximum(whitened, 1e-12))
-    weights = huber * (whitened < 3.0 * np.sqrt(_CHI2_95_1D)) / depth_sigma[rows] ** 2
-    weighted = J * weights[:, None]
-    return weighted.T @ J, weighted.T @ residuals
+def _depth_weights(apart: Array, depth_sigma: Array, active: Array, scale: float) -> Array:
+    """Return the weights (N,) of depth residuals (N,), 1 / metres^2; 0 where there is none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whitened = np.abs(apart) / depth_sigma
+        # Depth errs in gross ways (edges, holes filled wrongly): beyond 3 gates it has no say.
+        is_used = active & (depth_sigma > 0.0) & (whitened < 3.0 * np.sqrt(_CHI2_95_1D))
+        huber = np.minimum(1.0, scale * np.sqrt(_CHI2_95_1D) / np.maximum(whitened, 1e-12))
+        return np.where(is_used, huber / depth_sigma**2, 0.0)

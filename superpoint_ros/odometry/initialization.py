@@ -37,7 +37,7 @@ class InitializationConfig(Config):
         40, "Fewest good points that make a map.", minimum=8, maximum=10000
     )
     min_parallax_deg: float = option(
-        1.0, "Smallest median angle between the two rays, degrees.", minimum=0.05, maximum=45.0
+        3.0, "Smallest median angle between the two rays, degrees.", minimum=0.05, maximum=45.0
     )
     min_point_parallax_deg: float = option(
         0.3, "Smallest angle of a point that enters the map, degrees.", minimum=0.01, maximum=45.0
@@ -55,8 +55,15 @@ class InitializationConfig(Config):
     max_ratio: float = option(
         0.95, "Largest ratio of best to second-best distance; 1: off.", minimum=0.0, maximum=1.0
     )
+    median_depth: float = option(
+        1.0,
+        "Median depth of the landmarks in the first view, which sets the scale of a mono map: 1 "
+        "leaves it open, the true value makes it metres (looking straight down: the height).",
+        minimum=0.001,
+        maximum=10000.0,
+    )
     max_reference_age: int = option(
-        30, "Frames after which a new first view is taken.", minimum=2, maximum=10000
+        90, "Frames after which a new first view is taken.", minimum=2, maximum=10000
     )
     essential: EssentialConfig = dataclasses.field(default_factory=EssentialConfig)
     homography: HomographyConfig = dataclasses.field(default_factory=HomographyConfig)
@@ -64,7 +71,7 @@ class InitializationConfig(Config):
 
 @dataclass(frozen=True)
 class TwoViewMap:
-    """A map from two views, in the frame of the first; the median depth is 1.
+    """A map from two views, in the frame of the first; its median depth is the config's.
 
     Attributes:
         T_a_b: (4, 4) pose of the second camera in the first.
@@ -165,7 +172,7 @@ def _best_motion(
     good = points.good(np.radians(config.min_point_parallax_deg), config.max_error_px)
     if good.sum() < config.min_landmarks:
         return None
-    scale = 1.0 / float(np.median(points.depth_a[good]))
+    scale = config.median_depth / float(np.median(points.depth_a[good]))
     T_scaled = T_a_b.copy()
     T_scaled[:3, 3] *= scale
     return TwoViewMap(T_scaled, pairs[good], scale * points.points_world[good], model)

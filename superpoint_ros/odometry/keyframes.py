@@ -48,6 +48,8 @@ class Keyframe:
         T_world_cam: (4, 4), current estimate.
         landmark_ids: (N,) int64, the landmark of every keypoint, `NO_LANDMARK` for none.
         num_tracked: Landmarks that this frame saw when it became a keyframe.
+        error_samples: (6, S) errors of the pose, see `uncertainty`.
+        noise: (N, 3, S) draws of the keypoints' noise, in units of its standard deviation.
     """
 
     index: int
@@ -55,6 +57,8 @@ class Keyframe:
     T_world_cam: Array
     landmark_ids: Array
     num_tracked: int
+    error_samples: Array
+    noise: Array
 
     @property
     def stamp_ns(self) -> int:

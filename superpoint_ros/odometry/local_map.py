@@ -11,9 +11,16 @@ import numpy as np
 
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array, Features, Observation
-from superpoint_ros.geometry.bundle_adjustment import BundleProblem, BundleResult
+from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.bundle_adjustment import (
+    BundleProblem,
+    BundleResult,
+    BundleSamples,
+    follow_points,
+)
 from superpoint_ros.geometry.triangulation import project
 from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
+from superpoint_ros.odometry.uncertainty import SAMPLES, NoiseModel, shift_points
 
 # Landmarks made since the oldest one in the map was: hours in one room. A table of more is slower
 # than a search, and would grow for ever.
@@ -74,11 +81,13 @@ class BundleWindow:
 class LocalMap:
     """Keyframes in order of time, and landmarks as parallel arrays in ascending order of id."""
 
-    def __init__(self, config: LocalMapConfig) -> None:
+    def __init__(self, config: LocalMapConfig, noise: NoiseModel | None = None) -> None:
         self._config = config
+        self.noise = noise or NoiseModel(is_stereo=False)
         self.keyframes: list[Keyframe] = []
         self.ids = np.empty(0, np.int64)
         self.points = np.empty((0, 3))
+        self.point_samples = np.empty((0, 3, SAMPLES), np.float32)  # errors, world frame
         self.descriptors = np.empty((0, 0), np.float32)
         self._view_direction = np.empty((0, 3))  # landmark -> camera of its descriptor, unit
         self._view_distance = np.empty(0)
@@ -91,16 +100,26 @@ class LocalMap:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def next_id(self) -> int:
+        """Id of the landmark that comes next."""
+        return self._next_id
+
     def add_keyframe(
         self, observation: Observation, T_world_cam: Array, landmark_ids: Array
     ) -> Keyframe:
-        """Append a keyframe; its landmarks take the look (descriptor) they have in it."""
+        """Append a keyframe; its landmarks take the look (descriptor) they have in it.
+
+        Its pose counts as exact until `error_samples` are set.
+        """
         keyframe = Keyframe(
             self._next_keyframe,
             observation,
             np.array(T_world_cam, np.float64),
             np.array(landmark_ids, np.int64),
             int((landmark_ids != NO_LANDMARK).sum()),
+            np.zeros((6, SAMPLES)),
+            self.noise.draw(len(landmark_ids)),
         )
         self._next_keyframe += 1
         self.keyframes.append(keyframe)
@@ -118,6 +137,8 @@ class LocalMap:
         rows = np.arange(len(self.ids), len(self.ids) + count)
         self.ids = np.concatenate([self.ids, ids])
         self.points = np.concatenate([self.points, points_world])
+        exact = np.zeros((count, 3, SAMPLES), np.float32)
+        self.point_samples = np.concatenate([self.point_samples, exact])
         old = self.descriptors.reshape(len(self.descriptors), descriptors.shape[1])
         self.descriptors = np.concatenate([old, descriptors])
         self._view_direction = np.concatenate([self._view_direction, np.zeros((count, 3))])
@@ -210,6 +231,21 @@ class LocalMap:
             keep[np.flatnonzero(keep)[:surplus]] = False  # the oldest
         self._keep(keep)
 
+    def follow_new_landmarks(self, first_id: int, pixel_sigma: float) -> None:
+        """Sample the errors of landmarks made since `first_id` from the keyframes that saw them.
+
+        Args:
+            first_id: Id of the oldest of them.
+            pixel_sigma: Standard deviation of a keypoint, pixels.
+        """
+        if first_id == self._next_id:
+            return
+        cameras = [k for k in self.keyframes if (k.landmark_ids >= first_id).any()]
+        all_fixed = np.ones(len(cameras), bool)
+        window = self._window(cameras, all_fixed, lambda ids: ids >= first_id, 1)
+        rows = self.rows_of(window.landmark_ids)
+        self.point_samples[rows] = follow_points(window.problem, pixel_sigma)
+
     def bundle_window(
         self, newest: Keyframe, size: int, max_fixed: int, is_metric: bool
     ) -> BundleWindow | None:
@@ -246,9 +282,59 @@ class LocalMap:
         if is_fixed.all():
             return None
 
+        # A point that one camera sees says nothing about the cameras.
+        window = self._window(cameras, is_fixed, are_free, 2)
+        return window if len(window.landmark_ids) >= 10 else None
+
+    def first_window(self) -> BundleWindow:
+        """Collect what the only two keyframes share; the first is fixed."""
+        return self._window(self.keyframes, np.array([True, False]), self._membership(self.ids), 2)
+
+    def scale_samples(self, ratio: float) -> None:
+        """Make all errors larger by a ratio."""
+        for keyframe in self.keyframes:
+            keyframe.error_samples = keyframe.error_samples * ratio
+        self.point_samples *= np.float32(ratio)
+
+    def shift_samples(self, camera: Keyframe, xi: Array) -> None:
+        """Move the whole map by `xi` (6, S) of one keyframe, in the samples alone."""
+        for keyframe in self.keyframes:
+            Ad = se3.adjoint(se3.inverse(keyframe.T_world_cam) @ camera.T_world_cam)
+            keyframe.error_samples = keyframe.error_samples + Ad @ xi
+        self.point_samples += shift_points(camera.T_world_cam, xi, self.points)
+
+    def apply(self, window: BundleWindow, result: BundleResult) -> None:
+        """Write an optimum back to whatever of the window is still here; cut outlier links."""
+        by_index = {keyframe.index: keyframe for keyframe in self.keyframes}
+        for i, index in enumerate(window.keyframe_indices):
+            keyframe = by_index.get(index)
+            if keyframe is None:
+                continue
+            keyframe.T_world_cam = result.T_world_cam[i]
+            if result.camera_samples is not None:
+                keyframe.error_samples = result.camera_samples[i]
+            bad = (window.problem.camera_index == i) & ~result.is_inlier
+            keypoints = window.keypoint_index[bad]
+            ids = window.landmark_ids[window.problem.point_index[bad]]
+            still = keyframe.landmark_ids[keypoints] == ids
+            keyframe.landmark_ids[keypoints[still]] = NO_LANDMARK
+        present = self.contains(window.landmark_ids)
+        rows = self.rows_of(window.landmark_ids[present])
+        self.points[rows] = result.points_world[present]
+        if result.point_samples is not None:
+            self.point_samples[rows] = result.point_samples[present]
+
+    def _window(
+        self,
+        cameras: list[Keyframe],
+        is_fixed: Array,
+        are_wanted: Callable[[Array], Array],
+        min_views: int,
+    ) -> BundleWindow:
+        """Collect what some keyframes saw of the wanted landmarks that enough of them see."""
         camera_index, keypoint_index = [], []
         for i, keyframe in enumerate(cameras):
-            keypoints = np.flatnonzero(are_free(keyframe.landmark_ids))
+            keypoints = np.flatnonzero(are_wanted(keyframe.landmark_ids))
             camera_index.append(np.full(len(keypoints), i))
             keypoint_index.append(keypoints)
         cameras_of = np.concatenate(camera_index)
@@ -256,17 +342,14 @@ class LocalMap:
         ids_of = np.concatenate(
             [k.landmark_ids[rows] for k, rows in zip(cameras, keypoint_index, strict=True)]
         )
-        # A point that one camera sees says nothing about the cameras.
         ids, counts = np.unique(ids_of, return_counts=True)
-        ids = ids[counts >= 2]
+        ids = ids[counts >= min_views]
         chosen = np.isin(ids_of, ids)
         cameras_of, keypoints_of, ids_of = (
             cameras_of[chosen],
             keypoints_of[chosen],
             ids_of[chosen],
         )
-        if len(ids) < 10:
-            return None
         pixels = np.concatenate([k.observation.pixels for k in cameras])
         depths = np.concatenate([k.observation.depth for k in cameras])
         sigmas = np.concatenate([k.observation.depth_sigma for k in cameras])
@@ -282,24 +365,16 @@ class LocalMap:
             pixels=pixels[flat],
             depth=depths[flat],
             depth_sigma=sigmas[flat],
+            noise_scale=self.noise.scale.copy(),
+            samples=BundleSamples(
+                np.stack([k.error_samples for k in cameras]),
+                np.concatenate([k.noise[i] for k, i in zip(cameras, keypoint_index, strict=True)])[
+                    chosen
+                ]
+                * self.noise.sigma[:, None].astype(np.float32),
+            ),
         )
         return BundleWindow(problem, [k.index for k in cameras], ids, keypoints_of)
-
-    def apply(self, window: BundleWindow, result: BundleResult) -> None:
-        """Write an optimum back to whatever of the window is still here; cut outlier links."""
-        by_index = {keyframe.index: keyframe for keyframe in self.keyframes}
-        for i, index in enumerate(window.keyframe_indices):
-            keyframe = by_index.get(index)
-            if keyframe is None:
-                continue
-            keyframe.T_world_cam = result.T_world_cam[i]
-            bad = (window.problem.camera_index == i) & ~result.is_inlier
-            keypoints = window.keypoint_index[bad]
-            ids = window.landmark_ids[window.problem.point_index[bad]]
-            still = keyframe.landmark_ids[keypoints] == ids
-            keyframe.landmark_ids[keypoints[still]] = NO_LANDMARK
-        present = self.contains(window.landmark_ids)
-        self.points[self.rows_of(window.landmark_ids[present])] = result.points_world[present]
 
     def _membership(self, ids: Array) -> Callable[[Array], Array]:
         """Return a fast `isin(., ids)` for ids of landmarks in the map and `NO_LANDMARK`."""
@@ -344,6 +419,7 @@ class LocalMap:
         for keyframe in self.keyframes:
             keyframe.landmark_ids[are_gone(keyframe.landmark_ids)] = NO_LANDMARK
         self.ids, self.points = self.ids[keep], self.points[keep]
+        self.point_samples = self.point_samples[keep]
         self.descriptors = self.descriptors[keep]
         self._view_direction = self._view_direction[keep]
         self._view_distance = self._view_distance[keep]

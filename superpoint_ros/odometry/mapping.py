@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from superpoint_ros.config import Config, option
-from superpoint_ros.data import Array, Features
+from superpoint_ros.data import Array, Features, Observation
 from superpoint_ros.geometry import se3
-from superpoint_ros.geometry.bundle_adjustment import adjust_bundle
 from superpoint_ros.geometry.epipolar import essential_from_pose, sampson_error_px
 from superpoint_ros.geometry.triangulation import back_project, project, triangulate
 from superpoint_ros.matching import MatchConfig, match, match_guided
@@ -74,6 +73,17 @@ def add_landmarks_from_depth(local_map: LocalMap, keyframe: Keyframe) -> int:
         keyframe.T_world_cam,
     )
     return len(fresh)
+
+
+def replace_first_observation(
+    local_map: LocalMap, keyframe: Keyframe, observation: Observation
+) -> None:
+    """Move the only keyframe's keypoints, and with them the landmarks that their depth made."""
+    keyframe.observation = observation
+    made = np.flatnonzero(keyframe.landmark_ids != NO_LANDMARK)
+    points = back_project(observation.pixels[made], observation.depth[made], observation.K)
+    rows = local_map.rows_of(keyframe.landmark_ids[made])
+    local_map.points[rows] = se3.transform_points(keyframe.T_world_cam, points)
 
 
 def add_landmarks_from_views(
@@ -155,24 +165,6 @@ def link_to_neighbours(local_map: LocalMap, keyframe: Keyframe, config: MappingC
         neighbour.landmark_ids[free[pairs[:, 1]]] = ids[pairs[:, 0]]
         count += len(pairs)
     return count
-
-
-def adjust_window(
-    local_map: LocalMap,
-    keyframe: Keyframe,
-    config: BundleConfig,
-    pixel_sigma: float,
-    is_metric: bool,
-) -> bool:
-    """Adjust the window around a keyframe in place; return whether it could be done."""
-    window = local_map.bundle_window(keyframe, config.window, config.max_fixed, is_metric)
-    if window is None:
-        return False
-    result = adjust_bundle(window.problem, pixel_sigma, config.max_iterations)
-    if result is None:
-        return False
-    local_map.apply(window, result)
-    return True
 
 
 def _neighbours(local_map: LocalMap, keyframe: Keyframe, count: int) -> list[Keyframe]:

@@ -27,8 +27,9 @@ from superpoint_ros.odometry.rolling_shutter import (
     compensate_rolling_shutter,
     row_fractions,
 )
+from superpoint_ros.odometry.uncertainty import PoseSensitivity
 
-_MAX_GAP = 0.5  # seconds: over longer gaps a motion is not smooth
+MAX_GAP = 0.5  # seconds: over longer gaps a motion is not smooth
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,13 @@ class TrackingConfig(Config):
     max_landmarks_wide: int = option(
         600, "Most landmarks searched for near the prediction.", minimum=50, maximum=100000
     )
+    sure_share: float = option(
+        0.25,
+        "Below this share of the last keyframe's landmarks a pose found near the prediction has "
+        "to compete with one found without it.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     min_inliers: int = option(15, "Fewest landmarks that make a pose.", minimum=6, maximum=1000)
     relocalization_inliers: int = option(
         25, "Fewest landmarks that find a lost camera again.", minimum=6, maximum=1000
@@ -79,18 +87,18 @@ class TrackedFrame:
     Attributes:
         observation: The frame, with the rolling shutter compensated.
         T_world_cam: (4, 4).
-        covariance: (6, 6), as in `geometry.se3`.
+        sensitivity: What the pose's error is made of.
         landmark_ids: (N,) landmark of each keypoint that the pose explains, else `NO_LANDMARK`.
         matched_ids: (N,) the same with the outliers kept.
-        rms_px: Of the inliers, pixels.
+        spread: (2,) of the residuals, as in `PnpResult`.
     """
 
     observation: Observation
     T_world_cam: Array
-    covariance: Array
+    sensitivity: PoseSensitivity
     landmark_ids: Array
     matched_ids: Array
-    rms_px: float
+    spread: Array
 
     @property
     def num_inliers(self) -> int:
@@ -115,6 +123,11 @@ class MotionModel:
         self._twist = self.velocity_to(stamp_ns, T_world_cam)
         self._stamp_ns, self._T_world_cam = stamp_ns, T_world_cam
 
+    @property
+    def stamp_ns(self) -> int | None:
+        """Time of the last pose; None if there is none."""
+        return self._stamp_ns
+
     def seconds_to(self, stamp_ns: int) -> float:
         """Return the time from the last pose to `stamp_ns`, seconds; 0 if there is none."""
         return 0.0 if self._stamp_ns is None else 1e-9 * (stamp_ns - self._stamp_ns)
@@ -122,7 +135,7 @@ class MotionModel:
     def velocity_to(self, stamp_ns: int, T_world_cam: Array) -> Array:
         """Return the mean twist (6,) per second since the last pose; zeros if it is too old."""
         seconds = self.seconds_to(stamp_ns)
-        if not 0.0 < seconds < _MAX_GAP:
+        if not 0.0 < seconds < MAX_GAP:
             return np.zeros(6)
         return se3.log(se3.inverse(self._T_world_cam) @ T_world_cam) / seconds
 
@@ -140,7 +153,7 @@ class MotionModel:
         if self._stamp_ns is None:
             return self._T_world_cam
         seconds = self.seconds_to(stamp_ns)
-        if not 0.0 < seconds < _MAX_GAP:
+        if not 0.0 < seconds < MAX_GAP:
             return self._T_world_cam
         return np.asarray(self._T_world_cam @ se3.exp(seconds * self._twist), np.float64)
 
@@ -186,14 +199,27 @@ def track_local_map(
     pose = _robust_pose(local_map.points[rows[pairs[:, 0]]], observation, pairs[:, 1], config)
     if pose is None:
         return None
-    angular_velocity = motion.velocity_to(observation.stamp_ns, pose.T_world_cam)[3:]
+    return _refine_from(raw, pose.T_world_cam, local_map, motion, shutter, config, count=True)
+
+
+def _refine_from(
+    raw: Observation,
+    T_world_cam: Array,
+    local_map: LocalMap,
+    motion: MotionModel,
+    shutter: RollingShutterConfig,
+    config: TrackingConfig,
+    count: bool = False,
+) -> TrackedFrame | None:
+    """Undo the rolling shutter with the velocity that leads to a first pose, and refine this."""
+    angular_velocity = motion.velocity_to(raw.stamp_ns, T_world_cam)[3:]
     return refine_on_map(
         compensate_rolling_shutter(raw, shutter.readout * angular_velocity),
         local_map,
-        pose.T_world_cam,
+        T_world_cam,
         config,
-        shutter.sigma(motion.seconds_to(observation.stamp_ns)),
-        count=True,
+        shutter.sigma(motion.seconds_to(raw.stamp_ns)),
+        count,
     )
 
 
@@ -241,6 +267,7 @@ def refine_on_map(
         observation.depth_sigma[keypoints],
         row_fractions(observation)[keypoints],
         shutter_sigma,
+        local_map.noise.scale,
     )
     if pose is None:
         return None
@@ -254,10 +281,10 @@ def refine_on_map(
     return TrackedFrame(
         observation,
         pose.T_world_cam,
-        pose.covariance,
+        PoseSensitivity(local_map.ids[matched_rows], keypoints, pose.to_landmarks, pose.to_noise),
         landmark_ids,
         matched_ids,
-        pose.rms_px,
+        pose.spread,
     )
 
 
@@ -265,6 +292,8 @@ def track_keyframe(
     observation: Observation,
     local_map: LocalMap,
     keyframe: Keyframe,
+    motion: MotionModel,
+    shutter: RollingShutterConfig,
     config: TrackingConfig,
     min_inliers: int,
 ) -> TrackedFrame | None:
@@ -283,7 +312,7 @@ def track_keyframe(
     pose = _robust_pose(local_map.points[rows], observation, pairs[:, 1], config)
     if pose is None:
         return None
-    tracked = refine_on_map(observation, local_map, pose.T_world_cam, config)
+    tracked = _refine_from(observation, pose.T_world_cam, local_map, motion, shutter, config)
     if tracked is None or tracked.num_inliers < min_inliers:
         return None
     return tracked

@@ -18,7 +18,9 @@ import numpy as np
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array, Matches, Observation, TrackingResult, TrackingState
 from superpoint_ros.geometry import se3
-from superpoint_ros.odometry import mapping
+from superpoint_ros.geometry.bundle_adjustment import adjust_two_views
+from superpoint_ros.odometry import mapping, uncertainty
+from superpoint_ros.odometry.bundle_thread import BundleThread
 from superpoint_ros.odometry.homography_tracking import HomographyTracker, HomographyTrackingConfig
 from superpoint_ros.odometry.initialization import InitializationConfig, start_map
 from superpoint_ros.odometry.keyframes import (
@@ -30,19 +32,25 @@ from superpoint_ros.odometry.keyframes import (
 from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
 from superpoint_ros.odometry.mapping import BundleConfig, MappingConfig
 from superpoint_ros.odometry.observation import DepthConfig, StereoConfig
-from superpoint_ros.odometry.rolling_shutter import RollingShutterConfig
+from superpoint_ros.odometry.rolling_shutter import (
+    RollingShutterConfig,
+    compensate_rolling_shutter,
+)
 from superpoint_ros.odometry.tracking import (
+    MAX_GAP,
     MotionModel,
     TrackedFrame,
     TrackingConfig,
     track_keyframe,
     track_local_map,
 )
+from superpoint_ros.odometry.uncertainty import NoiseModel, PoseError
 from superpoint_ros.profiling import Stopwatch
 
 # Views kept while a mono map waits for its start: a first view that is long out of sight is of
 # no use, a choice of several starts the map at the first frame with parallax.
 _FIRST_VIEWS = 5
+_STRAIGHTENING_ROUNDS = 2  # each divides what is left of the shear by about ten
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,8 @@ class OdometryConfig(Config):
     mode: str = option("mono", "Sensor.", choices=("mono", "stereo", "rgbd", "homography"))
     max_lost_frames: int = option(
         30,
-        "Frames without a pose after which a new map (homography: a new reference) starts.",
+        "Frames without a pose after which a new map (homography: a new reference) starts; "
+        "frames that show nothing do not count.",
         minimum=1,
         maximum=100000,
     )
@@ -70,6 +79,23 @@ class OdometryConfig(Config):
     )
 
 
+@dataclass(frozen=True)
+class Landmarks:
+    """A local map at one moment.
+
+    Attributes:
+        ids: (N,) int64, ascending; an id stays with its landmark until the map starts anew.
+        points_world: (N, 3), world frame.
+        seen_ids: (M,) those that the newest keyframe sees.
+        seen_at: (M, 2) where, pixels of the raw image.
+    """
+
+    ids: Array
+    points_world: Array
+    seen_ids: Array
+    seen_at: Array
+
+
 class VisualOdometry:
     """Poses from observations, one after the other. Same input, same output, bit by bit."""
 
@@ -79,12 +105,18 @@ class VisualOdometry:
         self._planar = HomographyTracker(self.config.homography, self.config.max_lost_frames)
         self._state = TrackingState.INITIALIZING
         self._T_world_start = self._T_world_cam = np.eye(4)
-        self._map = LocalMap(self.config.local_map)
+        self._map = self._make_map()
         self._first_views: deque[tuple[int, Observation]] = deque()  # (frame, view), oldest first
         self._frames_waited = 0  # for the start of a mono map
         self._last_stamp_ns: int | None = None
         self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
         self._motion = MotionModel()
+        self._bundle = BundleThread(
+            self.config.tracking.pnp.pixel_sigma, self.config.bundle.max_iterations
+        )
+        self._start_error = self._error = uncertainty.exact()
+        self._unseen_since_ns: int | None = None  # for a map that starts after a blackout
+        self._twist: tuple[Array, Array] | None = None  # with covariance
 
     @property
     def state(self) -> TrackingState:
@@ -100,11 +132,29 @@ class VisualOdometry:
         self._map_id += 1
         self._planar.start_new_map()
         start = np.eye(4) if T_world_cam is None else np.array(T_world_cam, np.float64)
-        self._clear(start)
+        self._clear(start, uncertainty.exact(), self._make_map())
+
+    def close(self) -> None:
+        """End the thread of the bundle adjustment; tracking may go on and would start it anew."""
+        self._bundle.close()
 
     def landmarks_world(self) -> Array:
         """Return the local map's points (N, 3), world frame."""
         return self._map.points.copy()
+
+    def landmarks(self) -> Landmarks:
+        """Return the local map, and where its newest keyframe sees it."""
+        if not self._map.keyframes:
+            nothing = np.empty(0, np.int64)
+            return Landmarks(nothing, np.empty((0, 3)), nothing, np.empty((0, 2), np.float32))
+        newest = self._map.keyframes[-1]
+        seen = newest.landmark_ids != NO_LANDMARK
+        return Landmarks(
+            self._map.ids.copy(),
+            self._map.points.copy(),
+            newest.landmark_ids[seen],
+            newest.observation.features.keypoints[seen],
+        )
 
     def track(self, observation: Observation) -> TrackingResult:
         """Take the next frame.
@@ -132,8 +182,15 @@ class VisualOdometry:
                 is_started = self._initialize(observation)
             return self._result(observation, watch, is_keyframe=is_started)
         self._frames_since_keyframe += 1
+        if self._frames_since_keyframe >= self.config.keyframes.min_interval:
+            # Always this frame, whether the thread was fast or slow: the first that may become
+            # the next keyframe. Same input, same output.
+            with watch.stage("bundle"):
+                self._take_adjusted()
         with watch.stage("track"):
             tracked = self._find_pose(observation)
+            if self._frames_since_keyframe == 1 and len(self._map.keyframes) == 1:
+                tracked = self._straighten_first_keyframe(observation, tracked)
         if tracked is None:
             return self._miss(observation, watch)
         matches = self._matches_with_reference(tracked)
@@ -143,15 +200,20 @@ class VisualOdometry:
         is_keyframe = self._is_keyframe_due(tracked)
         if is_keyframe:
             with watch.stage("keyframe"):
-                keyframe = self._insert_keyframe(tracked)
-            with watch.stage("bundle"):
-                self._adjust(keyframe)
+                self._start_adjusting(self._insert_keyframe(tracked))
         return self._result(observation, watch, tracked, matches, is_keyframe)
 
-    def _clear(self, T_world_start: Array) -> None:
+    def _make_map(self) -> LocalMap:
+        return LocalMap(self.config.local_map, NoiseModel(self.config.mode == "stereo"))
+
+    def _clear(self, T_world_start: Array, start_error: PoseError, local_map: LocalMap) -> None:
+        self._bundle.drop()
+        self._start_error = self._error = start_error
+        self._unseen_since_ns = None
+        self._twist = None
         self._state = TrackingState.INITIALIZING
         self._T_world_start = self._T_world_cam = T_world_start
-        self._map = LocalMap(self.config.local_map)
+        self._map = local_map
         self._first_views.clear()
         self._last_stamp_ns = None
         self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
@@ -160,8 +222,17 @@ class VisualOdometry:
     def _start_new_map(self) -> None:
         stamp_ns = self._last_stamp_ns
         self._map_id += 1
-        self._clear(self._T_world_cam)
-        self._last_stamp_ns = stamp_ns
+        unseen_since_ns = self._motion.stamp_ns
+        local_map = LocalMap(self.config.local_map, self._map.noise)
+        self._clear(self._T_world_cam, self._error, local_map)
+        self._last_stamp_ns, self._unseen_since_ns = stamp_ns, unseen_since_ns
+
+    def _samples_at_start(self, stamp_ns: int) -> Array:
+        """Return the errors (6, S) of the pose that starts a map: exact, or long unseen."""
+        if self._unseen_since_ns is None:
+            return self._start_error.samples
+        seconds = 1e-9 * (stamp_ns - self._unseen_since_ns)
+        return self._map.noise.draw_pose(self._start_error.after(seconds))
 
     # Initialising
 
@@ -173,7 +244,9 @@ class VisualOdometry:
             return False
         nothing = np.full(len(observation.features), NO_LANDMARK, np.int64)
         keyframe = self._map.add_keyframe(observation, self._T_world_start, nothing)
+        keyframe.error_samples = self._samples_at_start(observation.stamp_ns)
         keyframe.num_tracked = mapping.add_landmarks_from_depth(self._map, keyframe)
+        self._follow_new_landmarks(0)
         self._begin_tracking(observation, keyframe)
         return True
 
@@ -197,12 +270,29 @@ class VisualOdometry:
             landmark_ids[found.pairs[:, 1]] = ids
             T_world_b = self._T_world_start @ found.T_a_b
             keyframe_b = self._map.add_keyframe(observation, T_world_b, landmark_ids)
-            self._adjust(keyframe_b)
+            self._adjust_start(keyframe_b)
             self._motion.update(first.stamp_ns, keyframe_a.T_world_cam)
             self._begin_tracking(observation, keyframe_b)
             return True
         self._keep_first_view(observation)
         return False
+
+    def _adjust_start(self, keyframe: Keyframe) -> None:
+        """Adjust the two views of a new map; the second, the first with a pose, anchors it."""
+        window = self._map.first_window()
+        result = adjust_two_views(
+            window.problem,
+            self.config.tracking.pnp.pixel_sigma,
+            self.config.bundle.max_iterations,
+        )
+        if result is None or result.noise_ratio is None:
+            return
+        self._map.apply(window, result)
+        sigma_before = self._map.noise.sigma[0]
+        self._map.noise.adapt_to_window(result.noise_ratio)
+        self._map.scale_samples(self._map.noise.sigma[0] / sigma_before)
+        wanted = self._samples_at_start(keyframe.stamp_ns)
+        self._map.shift_samples(keyframe, wanted - keyframe.error_samples)
 
     def _keep_first_view(self, observation: Observation) -> None:
         """Keep a few views, spread over as many frames as a slow camera needs for parallax."""
@@ -216,6 +306,7 @@ class VisualOdometry:
     def _begin_tracking(self, observation: Observation, keyframe: Keyframe) -> None:
         self._state = TrackingState.TRACKING
         self._T_world_cam = keyframe.T_world_cam
+        self._error = PoseError(keyframe.error_samples, np.zeros((6, 6)))
         self._motion.update(observation.stamp_ns, keyframe.T_world_cam)
         self._frames_since_keyframe = 0
         self._first_views.clear()
@@ -223,18 +314,47 @@ class VisualOdometry:
     # Tracking
 
     def _find_pose(self, observation: Observation) -> TrackedFrame | None:
-        config = self.config.tracking
+        config, shutter = self.config.tracking, self.config.rolling_shutter
         if self._state == TrackingState.TRACKING:
-            tracked = track_local_map(
-                observation, self._map, self._motion, self.config.rolling_shutter, config
-            )
-            if tracked is not None and tracked.num_inliers >= config.min_inliers:
-                return tracked
             reference = self._map.keyframes[-1]
-            tracked = track_keyframe(observation, self._map, reference, config, config.min_inliers)
-            if tracked is not None:
+            tracked = track_local_map(observation, self._map, self._motion, shutter, config)
+            # A wrong prediction finds a wrong pose that few landmarks agree on by chance: one
+            # found without prediction competes.
+            if _count(tracked) < config.sure_share * reference.num_tracked:
+                unguided = track_keyframe(
+                    observation,
+                    self._map,
+                    reference,
+                    self._motion,
+                    shutter,
+                    config,
+                    config.min_inliers,
+                )
+                if _count(unguided) > _count(tracked):
+                    tracked = unguided
+            if _count(tracked) >= config.min_inliers:
                 return tracked
         return self._relocalize(observation)
+
+    def _straighten_first_keyframe(
+        self, observation: Observation, tracked: TrackedFrame | None
+    ) -> TrackedFrame | None:
+        """Undo the rolling shutter of the very first frame, now that its velocity is known.
+
+        Left as it is, the map's first landmarks would be sheared, and every later pose with them.
+        """
+        shutter, first = self.config.rolling_shutter, self._map.keyframes[0]
+        if shutter.readout == 0.0 or self.config.mode == "mono":
+            return tracked
+        raw = first.observation
+        for _ in range(_STRAIGHTENING_ROUNDS):
+            if tracked is None:
+                break
+            turn = self._motion.velocity_to(observation.stamp_ns, tracked.T_world_cam)[3:]
+            straight = compensate_rolling_shutter(raw, shutter.readout * turn)
+            mapping.replace_first_observation(self._map, first, straight)
+            tracked = self._find_pose(observation)
+        return tracked
 
     def _relocalize(self, observation: Observation) -> TrackedFrame | None:
         """Try the newest keyframe and, in turn, some of the older ones."""
@@ -252,16 +372,20 @@ class VisualOdometry:
                 observation,
                 self._map,
                 keyframe,
+                self._motion,
+                self.config.rolling_shutter,
                 config,
                 config.relocalization_inliers,
             )
-            if tracked is not None and (best is None or tracked.num_inliers > best.num_inliers):
+            if _count(tracked) > _count(best):
                 best = tracked
         return best
 
     def _miss(self, observation: Observation, watch: Stopwatch) -> TrackingResult:
         self._state = TrackingState.LOST
-        self._lost_frames += 1
+        # A frame that shows nothing (dark, saturated) does not speak against the map.
+        if len(observation.features) >= self.config.tracking.relocalization_inliers:
+            self._lost_frames += 1
         if self._lost_frames <= self.config.max_lost_frames:
             return self._result(observation, watch)
         self._start_new_map()
@@ -270,6 +394,20 @@ class VisualOdometry:
         return self._result(observation, watch, is_keyframe=is_started)
 
     def _take_pose(self, observation: Observation, tracked: TrackedFrame) -> None:
+        if not self._map.noise.is_known:
+            # The landmarks come from one keyframe, so the residuals hold the noise twice.
+            self._map.noise.adapt(tracked.spread / np.sqrt(2.0))
+            self._follow_new_landmarks(0)
+        before, T_before_now = self._error, se3.inverse(self._T_world_cam) @ tracked.T_world_cam
+        rows = self._map.rows_of(tracked.sensitivity.landmark_ids)
+        self._error = uncertainty.pose_error(
+            tracked.sensitivity, self._map.point_samples[rows], self._map.noise
+        )
+        seconds = self._motion.seconds_to(observation.stamp_ns)
+        self._twist = None
+        if 0.0 < seconds < MAX_GAP:
+            covariance = self._error.since(before, T_before_now) / seconds**2
+            self._twist = se3.log(T_before_now) / seconds, covariance
         self._T_world_cam = tracked.T_world_cam
         self._motion.update(observation.stamp_ns, tracked.T_world_cam)
         self._relocalization_turn = 0
@@ -293,30 +431,58 @@ class VisualOdometry:
         keyframe = self._map.add_keyframe(
             tracked.observation, tracked.T_world_cam, tracked.landmark_ids
         )
+        keyframe.error_samples = uncertainty.keyframe_samples(
+            self._error, tracked.sensitivity, keyframe.noise, self._map.noise
+        )
         config = self.config.mapping
+        first_id = self._map.next_id
         num_new = 0
         if self.config.mode != "mono":
             num_new += mapping.add_landmarks_from_depth(self._map, keyframe)
         if config.triangulate or self.config.mode == "mono":
             num_new += mapping.add_landmarks_from_views(self._map, keyframe, config)
+        self._follow_new_landmarks(first_id)
         mapping.link_to_neighbours(self._map, keyframe, config)
         keyframe.num_tracked += num_new
         self._frames_since_keyframe = 0
         return keyframe
 
-    def _adjust(self, keyframe: Keyframe) -> None:
-        before = keyframe.T_world_cam
-        if self.config.bundle.enabled:
-            mapping.adjust_window(
-                self._map,
+    def _follow_new_landmarks(self, first_id: int) -> None:
+        pixel_sigma = self.config.tracking.pnp.pixel_sigma
+        self._map.follow_new_landmarks(first_id, pixel_sigma)
+
+    def _start_adjusting(self, keyframe: Keyframe) -> None:
+        """Hand the window around a keyframe to the thread, and tidy the map."""
+        config = self.config.bundle
+        if config.enabled:
+            window = self._map.bundle_window(
                 keyframe,
-                self.config.bundle,
-                self.config.tracking.pnp.pixel_sigma,
+                config.window,
+                config.max_fixed,
                 is_metric=self.config.mode != "mono",
             )
+            if window is not None:
+                self._bundle.start(window)
         self._map.cull()
-        self._motion.correct(keyframe.T_world_cam @ se3.inverse(before))
-        self._T_world_cam = keyframe.T_world_cam
+
+    def _take_adjusted(self) -> None:
+        """Put the adjusted window into the map, and what was estimated from it in its place."""
+        adjusted = self._bundle.take()
+        if adjusted is None:
+            return
+        window, result = adjusted
+        newest = self._map.keyframes[-1]  # no other can have come since
+        T_world_before, samples_before = newest.T_world_cam, newest.error_samples
+        self._map.apply(window, result)
+        T_new_old = newest.T_world_cam @ se3.inverse(T_world_before)
+        self._T_world_cam = T_new_old @ self._T_world_cam
+        self._motion.correct(T_new_old)
+        change = se3.adjoint(se3.inverse(self._T_world_cam) @ newest.T_world_cam) @ (
+            newest.error_samples - samples_before
+        )
+        self._error = dataclasses.replace(self._error, samples=self._error.samples + change)
+        if result.noise_ratio is not None:
+            self._map.noise.adapt_to_window(result.noise_ratio)
 
     # Answering
 
@@ -343,7 +509,9 @@ class VisualOdometry:
             stamp_ns=observation.stamp_ns,
             state=self._state,
             T_world_cam=self._T_world_cam.copy() if has_pose else None,
-            covariance=tracked.covariance if tracked is not None else None,
+            covariance=self._error.covariance if has_pose else None,
+            twist=self._twist[0] if has_pose and self._twist else None,
+            twist_covariance=self._twist[1] if has_pose and self._twist else None,
             matches=matches,
             is_keyframe=is_keyframe,
             num_inliers=tracked.num_inliers if tracked is not None else 0,
@@ -352,6 +520,10 @@ class VisualOdometry:
             map_id=self._map_id,
             latency_ms=dict(watch.latency_ms),
         )
+
+
+def _count(tracked: TrackedFrame | None) -> int:
+    return 0 if tracked is None else tracked.num_inliers
 
 
 def _common(ids_a: Array, ids_b: Array) -> tuple[Array, Array]:

@@ -68,9 +68,8 @@ class PointWorld:
             descriptors.astype(np.float32),
             SIZE_HW,
         )
-        return Observation(
-            1 + index * FRAME_NS, features, keypoints, depth, K, DepthConfig().sigma(depth)
-        )
+        sigma = DepthConfig(sigma_relative=0.0).sigma(depth)  # this world errs at random only
+        return Observation(1 + index * FRAME_NS, features, keypoints, depth, K, sigma)
 
 
 def _world(points: Array, seed: int) -> PointWorld:

@@ -7,7 +7,6 @@ from superpoint_ros.data import Features, Observation
 from superpoint_ros.geometry import se3
 from superpoint_ros.odometry.keyframes import (
     NO_LANDMARK,
-    Keyframe,
     KeyframeConfig,
     is_keyframe_due,
 )
@@ -129,7 +128,10 @@ def test_only_landmarks_in_front_in_the_image_and_from_a_like_view_are_visible()
 def test_when_a_keyframe_is_due(
     twist: list[float], inliers: int, frames: int, expected: bool
 ) -> None:
-    reference = Keyframe(0, observation(5), np.eye(4), np.full(5, NO_LANDMARK), 100)
+    reference = LocalMap(LocalMapConfig()).add_keyframe(
+        observation(5), np.eye(4), np.full(5, NO_LANDMARK)
+    )
+    reference.num_tracked = 100
     T = se3.exp(np.array(twist, float))
     assert is_keyframe_due(KeyframeConfig(), reference, T, inliers, frames, 2.0) is expected
 

@@ -67,5 +67,7 @@ def test_depth_of_another_size_is_named() -> None:
 
 
 def test_noise_grows_from_the_floor() -> None:
-    sigma = DepthConfig().sigma(np.array([0.3, 0.4, 3.4]))
-    np.testing.assert_allclose(sigma, [0.0012, 0.0012, 0.0012 + 0.0019 * 9.0])
+    depth = np.array([0.3, 0.4, 3.4])
+    noise = np.array([0.0012, 0.0012, 0.0012 + 0.0019 * 9.0])
+    np.testing.assert_allclose(DepthConfig(sigma_relative=0.0).sigma(depth), noise)
+    np.testing.assert_allclose(DepthConfig().sigma(depth) ** 2, noise**2 + (0.02 * depth) ** 2)

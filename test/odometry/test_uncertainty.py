@@ -1,0 +1,142 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The covariance against the truth, over many worlds with known noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from superpoint_ros.config import from_mapping
+from superpoint_ros.data import Array
+from superpoint_ros.evaluation.trajectory import pose_nees
+from superpoint_ros.geometry import se3
+from superpoint_ros.odometry import OdometryConfig, VisualOdometry, bundle_thread, uncertainty
+from superpoint_ros.odometry.uncertainty import NoiseModel
+
+from .conftest import FRAME_NS, PointWorld
+
+RUNS = 10
+# 95 % of chi-square with 6 x 10 degrees of freedom, over 10: the frames of a run err alike.
+BOUNDS = (4.05, 8.33)
+CURVE = np.array([0.008, 0.002, 0.018, 0.001, 0.006, -0.001])
+
+
+def small_room(seed: int) -> PointWorld:
+    """Few points, so that many runs are cheap; pixel noise is half of what is configured."""
+    rng = np.random.default_rng(seed)
+    half = np.array([3.0, 2.0, 4.0])
+    points = rng.uniform(-half, half, (1500, 3))
+    wall = rng.integers(0, 3, 1500)
+    points[np.arange(1500), wall] = half[wall] * rng.choice([-1, 1], 1500)
+    descriptors = rng.normal(size=(1500, 64))
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    return PointWorld(points, descriptors, rng, clutter=10)
+
+
+def run(seed: int, poses: list[Array]) -> tuple[list[float], list[float], list[Array]]:
+    """Return the NEES of pose and of twist, and the covariances, of every frame but the first."""
+    world, odometry = (
+        small_room(seed),
+        VisualOdometry(from_mapping(OdometryConfig, {"mode": "rgbd"})),
+    )
+    nees, twist_nees, covariances = [], [], []
+    for k, T in enumerate(poses):
+        result = odometry.track(world.observe(k, T, with_depth=True))
+        assert result.T_world_cam is not None
+        assert result.covariance is not None
+        covariances.append(result.covariance)
+        if k == 0:
+            continue
+        nees.append(pose_nees(result.T_world_cam, T, result.covariance))
+        assert result.twist is not None
+        assert result.twist_covariance is not None
+        error = result.twist - se3.log(se3.inverse(poses[k - 1]) @ T) / (FRAME_NS * 1e-9)
+        twist_nees.append(float(error @ np.linalg.solve(result.twist_covariance, error)))
+    odometry.close()
+    return nees, twist_nees, covariances
+
+
+def test_nees_is_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drift included: forty frames on a curve, with some five keyframes."""
+    # Unlike real keypoints, these have nothing in common from frame to frame.
+    monkeypatch.setattr(uncertainty, "_COMMON_VARIANCE", 1.0)
+    poses = [se3.exp(k * CURVE) for k in range(40)]
+    runs = [run(seed, poses) for seed in range(RUNS)]
+    assert BOUNDS[0] < np.mean([nees for nees, _, _ in runs]) < BOUNDS[1]
+    # The noise of a frame is drawn anew for each: more of it is independent.
+    assert 3.0 < np.mean([twist for _, twist, _ in runs]) < 8.1
+    for _, _, covariances in runs:
+        for covariance in covariances:
+            np.testing.assert_array_equal(covariance, covariance.T)
+            assert np.linalg.eigvalsh(covariance)[0] > 0.0
+        # Only an adjusted window makes it fall, not far; and it grows with the way.
+        for before, after in itertools.pairwise(covariances[1:]):
+            assert np.trace(after) > 0.25 * np.trace(before)
+    first, last = (np.mean([np.trace(c[k]) for _, _, c in runs]) for k in (2, -1))
+    assert last > 1.3 * first
+
+
+def test_a_new_map_after_a_blackout_says_how_little_is_known() -> None:
+    world = small_room(40)
+    world.clutter = 40  # what is seen while lost speaks against the map; darkness does not
+    odometry = VisualOdometry(from_mapping(OdometryConfig, {"mode": "rgbd", "max_lost_frames": 8}))
+    results = [
+        odometry.track(world.observe(k, se3.exp(k * CURVE), True, is_blind=10 <= k < 25))
+        for k in range(28)
+    ]
+    odometry.close()
+    before, after = results[9].covariance, results[-1].covariance
+    assert results[-1].map_id == 1
+    assert before is not None
+    assert after is not None
+    # Half a second at half a metre a second.
+    assert np.sqrt(np.diag(after)[:3]).min() > 0.15 > 10 * np.sqrt(np.diag(before)[:3]).max()
+
+
+def test_depth_from_a_disparity_errs_with_x() -> None:
+    noise = NoiseModel(is_stereo=True)
+    drawn = noise.draw(2000).transpose(1, 0, 2).reshape(3, -1)
+    expected = np.eye(3)
+    expected[0, 2] = expected[2, 0] = -np.sqrt(0.5)
+    np.testing.assert_allclose(np.cov(drawn), expected, atol=0.02)
+    gain = np.zeros((3, 1, 3))
+    gain[:, 0] = np.eye(3)
+    np.testing.assert_allclose(noise.covariance(gain) / noise.sigma[0] ** 2, expected, atol=1e-6)
+
+
+def test_odometry_survives_its_bundle_thread(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in the thread is logged; a reset while a window is out leaves the new map alone."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of order")
+
+    world = small_room(50)
+    odometry = VisualOdometry(from_mapping(OdometryConfig, {"mode": "rgbd"}))
+    poses = [se3.exp(k * CURVE) for k in range(24)]
+    with monkeypatch.context() as patched:
+        patched.setattr(bundle_thread, "adjust_bundle", fail)
+        results = [odometry.track(world.observe(k, T, True)) for k, T in enumerate(poses)]
+    assert sum(r.is_keyframe for r in results) > 2
+    assert results[-1].T_world_cam is not None
+    assert "out of order" in caplog.text
+    odometry.reset()
+    again = [odometry.track(world.observe(k, T, True)) for k, T in enumerate(poses)]
+    keyframe = max(k for k, r in enumerate(again) if r.is_keyframe)
+    odometry.reset()
+    moved = [
+        odometry.track(
+            dataclasses.replace(world.observe(k, T, True), stamp_ns=10**9 + k * FRAME_NS)
+        )
+        for k, T in enumerate(poses[keyframe:])
+    ]
+    odometry.close()
+    assert all(r.T_world_cam is not None for r in moved)
+    first = moved[0].T_world_cam
+    assert first is not None
+    np.testing.assert_array_equal(first, np.eye(4))
