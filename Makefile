@@ -44,7 +44,7 @@ env: $(MESSAGES_STAMP)  ## make the environment in .venv: pinned packages and ou
 
 msgs: $(MESSAGES_STAMP)  ## build the messages into .venv (again only when they changed)
 
-demo: $(MESSAGES_STAMP)  ## play a bag through both nodes over DDS; results in out/ (BAG=path ARGS="...": any bag)
+demo: $(MESSAGES_STAMP)  ## play a bag through both nodes over DDS; out/report.html (BAG=path ARGS="...": any bag)
 ifneq ($(BAG),)
 	$(call say,replaying $(BAG); results go to $(OUT)/)
 	@superpoint replay "$(BAG)" --out "$(OUT)" $(ARGS)

@@ -12,13 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from superpoint_ros.features import Extractor
+    from superpoint_ros.features.classical import ClassicalExtractor
 
 
 def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare weights, engine and keypoint arguments; absent ones keep the config's defaults."""
     group = parser.add_argument_group("features")
     group.add_argument(
-        "--weights", metavar="FILE", default="", help="default: the shipped weights"
+        "--features",
+        metavar="KIND",
+        default="superpoint",
+        help="superpoint, rootsift, orb, akaze (where OpenCV has it), or corners without "
+        "descriptors: fast, harris, shi-tomasi; all but superpoint ignore the settings of the "
+        "network (default: superpoint)",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="FILE",
+        default="",
+        help="a file, or small; default: the full ones",
     )
     group.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     group.add_argument("--precision", help="auto, fp32, bf16 or fp16 (default: auto)")
@@ -65,15 +77,16 @@ def load_measured(weights: Sequence[str], **settings: Any) -> dict[str, Extracto
     return extractors
 
 
-def make_extractor(args: argparse.Namespace) -> Extractor:
+def make_extractor(args: argparse.Namespace) -> Extractor | ClassicalExtractor:
     """Build the extractor that the arguments describe.
 
     Raises:
-        ConfigError: A value out of range, or a device that is not here.
+        ConfigError: A value out of range, or a device or features that are not here.
         WeightsError: No weights, or damaged ones.
     """
     from superpoint_ros.config import from_mapping
     from superpoint_ros.features import ExtractorConfig, extractor_from_config
+    from superpoint_ros.features.classical import make_classical
 
     given = {
         "weights": args.weights,
@@ -89,13 +102,24 @@ def make_extractor(args: argparse.Namespace) -> Extractor:
             "nms_radius": args.nms_radius,
         },
     }
-    return extractor_from_config(from_mapping(ExtractorConfig, _without_none(given)))
+    config = from_mapping(ExtractorConfig, _without_none(given))
+    if args.features != "superpoint":
+        keypoints = config.keypoints
+        return make_classical(args.features, keypoints.max_keypoints, keypoints.nms_radius)
+    return extractor_from_config(config)
 
 
-def describe_extractor(extractor: Extractor) -> dict[str, object]:
+def describe_extractor(extractor: Extractor | ClassicalExtractor) -> dict[str, object]:
     """Return what produced some features, for JSON."""
     from superpoint_ros import __version__
+    from superpoint_ros.features.classical import ClassicalExtractor
 
+    if isinstance(extractor, ClassicalExtractor):
+        return {
+            "model_id": extractor.model_id,
+            "max_keypoints": extractor.max_keypoints,
+            "version": __version__,
+        }
     return {
         "model_id": extractor.model_id,
         "weights_sha256": extractor.weights_sha256,

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,3 +94,8 @@ def read_truth(option: str, reader: BagReader) -> tuple[Trajectory | None, str]:
     if option and not is_topic(option):
         return read_tum(option), option
     return reader.ground_truth(), reader.sensor.ground_truth
+
+
+def typed_command() -> str:
+    """Return the command that runs, as a shell takes it."""
+    return shlex.join(["superpoint", *sys.argv[1:]])

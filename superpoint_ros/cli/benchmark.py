@@ -1,9 +1,10 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure the latency from a grey image to its features, per engine and size.
+"""Measure the latency from a grey image to its features, or that of the odometry after it.
 
     superpoint benchmark                              VGA, this machine's fastest engine
     superpoint benchmark --size 480x640 --size 240x320 --batch 1 2 --json benchmark.json
+    superpoint benchmark --odometry 150 --keypoints 500        stages of stereo odometry, rendered
 
 Every row is measured against plain eager PyTorch (float32, default layout) in the same run; the
 engines take turns frame by frame, so that a busy machine slows all alike. `ratio_to_eager` is an
@@ -44,9 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=30, help="per row (default: 30)")
     parser.add_argument("--warmup", type=int, default=3, help="untimed frames per row")
     parser.add_argument("--image", metavar="FILE", default="", help="resized to each size")
-    parser.add_argument("--weights", metavar="FILE", default="", help="default: the shipped")
+    parser.add_argument(
+        "--weights", metavar="FILE", default="", help="a file, or small; default: the full ones"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
+    parser.add_argument(
+        "--odometry",
+        type=int,
+        metavar="FRAMES",
+        default=0,
+        help="instead, time the odometry on so many rendered stereo pairs, the network apart",
+    )
     parser.add_argument("--json", metavar="FILE", default="", help="write the rows there")
 
 
@@ -60,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.frames < 1 or min(args.batch) < 1:
         raise ConfigError("--frames and --batch must be at least 1")
+    if args.odometry:
+        return _run_odometry(args)
     sizes = [_parse_size(text) for text in args.size or ["480x640"]]
     extractors = _make_extractors(args)
     device = _describe_device(extractors["eager"])
@@ -83,6 +95,38 @@ def run(args: argparse.Namespace) -> int:
                 "version": __version__,
             },
         )
+    return 0
+
+
+def _run_odometry(args: argparse.Namespace) -> int:
+    """Time the odometry, print its stages, write the JSON."""
+    from superpoint_ros import __version__
+    from superpoint_ros.config import ConfigError
+    from superpoint_ros.evaluation.odometry_benchmark import measure_odometry
+    from superpoint_ros.features import load_extractor
+    from superpoint_ros.files import write_json
+
+    if args.odometry <= 10:
+        raise ConfigError("--odometry needs more than 10 frames: so many warm up")
+    extract = load_extractor(
+        weights=args.weights, device=args.device, max_keypoints=args.keypoints
+    )
+
+    def show_progress(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            end = "\r\033[K" if done == total else ""
+            print(f"\rfeatures {done}/{total}{end}", end="", file=sys.stderr, flush=True)
+
+    rows = measure_odometry(extract.extract_batch, args.odometry, show_progress)
+    columns = ("cpu_mean", "p50", "p95", "max")
+    print(f"{'stage':>14} {'count':>6} " + " ".join(f"{name + ' ms':>12}" for name in columns))
+    for row in rows:
+        cells = ["" if row[name] is None else f"{row[name]:.2f}" for name in columns]
+        print(f"{row['stage']:>14} {row['count']:>6} " + " ".join(f"{cell:>12}" for cell in cells))
+    print(f"{1e3 / rows[0]['cpu_mean']:.0f} frames/s of CPU time in tracking's thread")
+    if args.json:
+        values = {"rows": rows, "keypoints": args.keypoints, "version": __version__}
+        write_json(args.json, {**values, "weights_sha256": extract.weights_sha256})
     return 0
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run the odometry over a recording in lock-step and compare it with the ground truth.
+"""Run the odometry over recordings in lock-step and compare it with the ground truth.
 
 Every frame is used, nothing is dropped, and no ROS process runs: the same recording gives the same
 poses each time. Reads rosbag2 (mcap, sqlite3), ROS 1 bags and image folders (TUM, KITTI, EuRoC, or
@@ -8,6 +8,10 @@ images/ with calib.yaml); sensor and topics are detected, each can be given inst
 
     superpoint evaluate bag recording.mcap --out out
     superpoint evaluate bag tum_bag --depth-units-per-metre 5000 --json out/tum.json
+    superpoint evaluate bag a.mcap b.mcap --features superpoint,rootsift,orb,klt --runs 5
+    superpoint evaluate bag recording.mcap --curves drops,exposure
+
+A recording that cannot be run is named, the others go on, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,25 +27,29 @@ from typing import TYPE_CHECKING, Any
 from superpoint_ros.cli._recording import (
     add_source_arguments,
     check_units,
+    is_topic,
     read_truth,
+    typed_command,
     wanted_topics,
 )
+from superpoint_ros.cli.main import describe_error, is_user_error
 from superpoint_ros.config import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from superpoint_ros.evaluation.bag import BagReader
-    from superpoint_ros.evaluation.lockstep import LockstepRun, Observer
-    from superpoint_ros.evaluation.summary import Summary
-    from superpoint_ros.evaluation.trajectory import Trajectory
+    from superpoint_ros.evaluation.bag_runs import RunPlan
+    from superpoint_ros.evaluation.lockstep import Observer
+    from superpoint_ros.evaluation.results import Evaluation, Row
     from superpoint_ros.features.extractor import Extractor, ExtractorConfig
-    from superpoint_ros.odometry.visual_odometry import OdometryConfig
+    from superpoint_ros.odometry.visual_odometry import OdometryConfig, VisualOdometry
+
+EXIT_OK, EXIT_FAILED = 0, 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("bag", metavar="BAG", help="bag directory or file, or image folder")
+    parser.add_argument(
+        "bags", metavar="BAG", nargs="+", help="bag directory or file, or image folder"
+    )
     source = add_source_arguments(parser)
     source.add_argument(
         "--slop",
@@ -54,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--max-frames", type=int, default=0, metavar="N", help="stop after N")
 
     method = parser.add_argument_group("how to run")
-    method.add_argument("--weights", default="", metavar="FILE", help="default: the shipped ones")
+    method.add_argument(
+        "--weights", default="", metavar="FILE", help="a file, or small; default: the full ones"
+    )
     method.add_argument("--max-keypoints", type=int, default=None, metavar="N")
     method.add_argument(
         "--descriptors",
@@ -70,31 +80,93 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="any setting of the extractor or the odometry, such as keypoints.nms_radius=3; "
         "may be repeated",
     )
-    method.add_argument(
-        "--runs", type=int, default=1, metavar="N", help="repeat, and report the spread"
+
+    compare = parser.add_argument_group("what to compare")
+    compare.add_argument(
+        "--features",
+        default="superpoint",
+        metavar="NAMES",
+        help="comma-separated, in place of SuperPoint's or beside them: superpoint, rootsift, "
+        "orb, klt (tracked Shi-Tomasi corners)",
+    )
+    compare.add_argument(
+        "--curves",
+        default="",
+        metavar="NAMES",
+        help="comma-separated: drops (every 2nd, 3rd, 5th frame, 10 %% lost at random), exposure "
+        "(1/16 to 16 times the light, with clipping and noise)",
+    )
+    compare.add_argument(
+        "--runs", type=int, default=1, metavar="N", help="N seeds of RANSAC; report the spread"
+    )
+    compare.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="the first seed (default 0)"
     )
 
     output = parser.add_argument_group("what to write")
     output.add_argument("--json", metavar="FILE", default="", help="the numbers")
     output.add_argument(
-        "--out", metavar="DIR", default="", help="numbers, trajectory (TUM), plot and a picture"
+        "--out",
+        metavar="DIR",
+        default="",
+        help="report (HTML), numbers, trajectory (TUM and KITTI), map (PLY), plot and a picture; "
+        "with several recordings or features a folder of each",
     )
-    output.add_argument("--kitti", metavar="FILE", default="", help="trajectory in KITTI's format")
+    output.add_argument(
+        "--viewer",
+        choices=("none", "rerun"),
+        default="none",
+        help="rerun: show the run with the first kind of features live (pip install rerun-sdk)",
+    )
+    output.add_argument(
+        "--rrd",
+        metavar="FILE",
+        default="",
+        help="write what the viewer would show, for `rerun FILE`; one recording only",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate and return 0, also where the odometry did badly: that is a result."""
-    from rich.console import Console
-
-    from superpoint_ros.evaluation.bag import BagReader
-    from superpoint_ros.evaluation.report import PictureTaker, print_summary, write_report
-    from superpoint_ros.evaluation.trajectory import write_kitti
+    """Evaluate; 0 also where the odometry did badly: that is a result. 1: a recording failed."""
+    from superpoint_ros.evaluation.results import Evaluation, Failure
     from superpoint_ros.files import check_folder, write_json
+    from superpoint_ros.network.weights import WeightsError
 
-    _check_counts(args)
+    plan = _make_plan(args)
     if args.out:
         check_folder(args.out)
-    with BagReader(args.bag, wanted_topics(args), slop_ns=round(args.slop * 1e9)) as reader:
+    make_configs(args.set, args.sensor or "mono", args.weights, args.max_keypoints)
+    network: Extractor | None = None
+    rows: list[Row] = []
+    failures: list[Failure] = []
+    for bag, name in zip(args.bags, _names(args.bags), strict=True):
+        try:
+            found, network = _evaluate(args, bag, name, plan, network)
+            rows += found
+        except Exception as error:
+            is_of_all = isinstance(error, (ConfigError, WeightsError))
+            if len(args.bags) == 1 or is_of_all or not is_user_error(error):
+                raise
+            failures.append(Failure(bag, describe_error(error)))
+            print(f"superpoint: failed: {failures[-1].error}", file=sys.stderr)
+    evaluation = Evaluation(tuple(rows), tuple(failures))
+    _print(evaluation)
+    if args.json:
+        write_json(args.json, evaluation.to_mapping())
+    if args.out:
+        _write(Path(args.out), evaluation)
+    return EXIT_FAILED if failures else EXIT_OK
+
+
+def _evaluate(
+    args: argparse.Namespace, bag: str, name: str, plan: RunPlan, network: Extractor | None
+) -> tuple[tuple[Row, ...], Extractor | None]:
+    """Run the plan on one recording; return its rows, and the network for the next one."""
+    from superpoint_ros.evaluation.bag import BagReader
+    from superpoint_ros.evaluation.bag_runs import RunConfig, num_frames, run_recording
+    from superpoint_ros.features.extractor import extractor_from_config
+
+    with BagReader(bag, wanted_topics(args), slop_ns=round(args.slop * 1e9)) as reader:
         sensor = args.sensor or reader.sensor.sensor
         extractor_config, odometry_config = make_configs(
             args.set, sensor, args.weights, args.max_keypoints
@@ -102,33 +174,21 @@ def run(args: argparse.Namespace) -> int:
         extrinsics = odometry_config.stereo.T_left_right
         reader.check_calibration(needs_baseline=sensor == "stereo" and not extrinsics)
         truth, truth_name = read_truth(args.ground_truth, reader)
-        extractor = _load_extractor(extractor_config)
-        summaries, poses = [], []
-        for index in range(args.runs):
-            count = _num_frames(reader, args)
-            taker = PictureTaker((count * args.every) // 2)
-            with _progress(count, f"run {index + 1} of {args.runs}") as advance:
-                lockstep = _run_once(
-                    args, reader, extractor, odometry_config, _both(taker, advance)
-                )
-            summaries.append(_judge(lockstep, sensor, extractor, truth, truth_name, reader))
-            poses.append(lockstep.trajectory())
-    summary, trajectory = summaries[0], poses[0]
-    summary.values["bag"] = str(args.bag)
-    summary.values["config"] = _configs_mapping(extractor_config, odometry_config)
-    if args.runs > 1:
-        summary.values["runs"] = _spread(summaries, poses)
-    console = Console(soft_wrap=True)
-    print_summary(summary, console, title=Path(args.bag).name)
-    _print_spread(summary, console)
-    if args.json:
-        write_json(args.json, summary.values)
-    if args.kitti:
-        write_kitti(args.kitti, trajectory)
-    if args.out:
-        for path in write_report(Path(args.out), summary, trajectory, taker.picture):
-            console.print(f"wrote {path}", markup=False, highlight=False)
-    return 0
+        if network is None and "superpoint" in plan.features:
+            network = extractor_from_config(extractor_config)
+        config = RunConfig(extractor_config, odometry_config, network)
+        with _progress(num_frames(reader, plan), name) as advance, _viewer(args, name) as watch:
+            rows = run_recording(
+                reader,
+                plan,
+                config,
+                name,
+                truth,
+                truth_name,
+                on_frame=advance,
+                watch=watch,
+            )
+    return rows, network
 
 
 def make_configs(
@@ -184,130 +244,124 @@ def make_configs(
     )
 
 
-def _check_counts(args: argparse.Namespace) -> None:
-    for name, least in (("every", 1), ("runs", 1), ("max_frames", 0), ("slop", 0.0)):
+def _make_plan(args: argparse.Namespace) -> RunPlan:
+    from superpoint_ros.evaluation.bag_runs import RunPlan
+    from superpoint_ros.evaluation.baselines import check_kinds
+    from superpoint_ros.evaluation.conditions import make_curve
+
+    limits = (("every", 1), ("runs", 1), ("max_frames", 0), ("seed", 0), ("slop", 0.0))
+    for name, least in limits:
         if not least <= getattr(args, name) < math.inf:  # NaN neither
             raise ConfigError(f"--{name.replace('_', '-')}: must be at least {least}")
     check_units(args.depth_units_per_metre)
-
-
-def _load_extractor(config: ExtractorConfig) -> Extractor:
-    from superpoint_ros.features.extractor import extractor_from_config
-
-    return extractor_from_config(config)
-
-
-def _num_frames(reader: BagReader, args: argparse.Namespace) -> int:
-    count: int = -(-reader.num_images // args.every)
-    return min(count, int(args.max_frames)) if args.max_frames else count
-
-
-def _run_once(
-    args: argparse.Namespace,
-    reader: BagReader,
-    extractor: Extractor,
-    odometry_config: OdometryConfig,
-    observer: Observer,
-) -> LockstepRun:
-    from superpoint_ros.evaluation.lockstep import run_odometry
-    from superpoint_ros.odometry.visual_odometry import VisualOdometry
-
-    return run_odometry(
-        reader.frames(every=args.every, max_frames=args.max_frames),
-        extractor,
-        VisualOdometry(odometry_config),
-        depth_units_per_metre=args.depth_units_per_metre or reader.depth_units_per_metre,
-        descriptor_type=args.descriptors,
-        depth_config=odometry_config.depth,
-        stereo_config=odometry_config.stereo,
-        extract_batch=extractor.extract_batch,
-        observer=observer,
+    truth = args.ground_truth
+    if len(args.bags) > 1 and truth not in ("", "none") and not is_topic(truth):
+        raise ConfigError(f"--ground-truth {truth}: one file cannot be the truth of several bags")
+    if args.rrd and len(args.bags) > 1:
+        raise ConfigError(f"--rrd {args.rrd}: holds one recording only")
+    features, curves = _split(args.features), _split(args.curves)
+    check_kinds(features)
+    for curve in curves:
+        make_curve(curve)
+    return RunPlan(
+        features,
+        curves,
+        tuple(range(args.seed, args.seed + args.runs)),
+        args.every,
+        args.max_frames,
+        args.depth_units_per_metre,
+        args.descriptors,
+        keep_pictures=bool(args.out),
     )
 
 
-def _judge(
-    lockstep: LockstepRun,
-    sensor: str,
-    extractor: Extractor,
-    truth: Trajectory | None,
-    truth_name: str,
-    reader: BagReader,
-) -> Summary:
-    from superpoint_ros.evaluation.summary import RunRecord, summarize
-
-    tracked = [
-        stamp
-        for stamp, is_tracked in zip(lockstep.stamps_ns, lockstep.is_tracked, strict=True)
-        if is_tracked
-    ]
-    record = RunRecord(
-        sensor=sensor,
-        stamps_ns=lockstep.stamps_ns,
-        trajectory=lockstep.trajectory(),
-        wall_s=lockstep.wall_s,
-        latency_ms=lockstep.latency_ms,
-        skipped={lockstep.stamps_ns[i]: reason for i, reason in lockstep.skipped.items()},
-        gaps_ns=lockstep.gaps_ns,
-        model_id=extractor.model_id,
-        weights_sha256=extractor.weights_sha256,
-        tracked_stamps_ns=tracked,
-    )
-    summary = summarize(record, truth, truth_name)
-    candidates = reader.ground_truth_candidates()
-    if truth is None and candidates:
-        summary.values["notes"].append(
-            f"--ground-truth TOPIC would compare with one of: {', '.join(candidates)}"
-        )
-    return summary
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
-def _configs_mapping(extractor: ExtractorConfig, odometry: OdometryConfig) -> dict[str, Any]:
-    from superpoint_ros.config import to_mapping
-
-    return {"extractor": to_mapping(extractor), "odometry": to_mapping(odometry)}
-
-
-def _spread(summaries: list[Summary], poses: list[Trajectory]) -> dict[str, Any]:
-    import numpy as np
-
-    return {
-        "count": len(summaries),
-        "identical": all(
-            np.array_equal(poses[0].stamps_ns, other.stamps_ns)
-            and np.array_equal(poses[0].poses, other.poses)
-            for other in poses[1:]
-        ),
-        "ate_rmse_m": [summary.values["ate_rmse_m"] for summary in summaries],
-        "coverage": [summary.values["coverage"] for summary in summaries],
-        "fps": [summary.values["fps"] for summary in summaries],
-    }
+def _names(bags: list[str]) -> list[str]:
+    """Return a short name of each recording; two alike are numbered."""
+    names: list[str] = []
+    for bag in bags:
+        name = stem = Path(bag).resolve().name.removesuffix(".bag").removesuffix(".mcap")
+        count = 1
+        while name in names:
+            count += 1
+            name = f"{stem}-{count}"
+        names.append(name)
+    return names
 
 
-def _print_spread(summary: Summary, console: Console) -> None:
-    runs = summary.values.get("runs")
-    if runs:
-        same = "the same poses, bit by bit" if runs["identical"] else "different poses"
-        ates = ", ".join("unknown" if ate is None else f"{ate:.4g}" for ate in runs["ate_rmse_m"])
-        console.print(f"{runs['count']} runs gave {same}; ATE [m]: {ates}", markup=False)
+def _print(evaluation: Evaluation) -> None:
+    from rich.console import Console
+
+    from superpoint_ros.evaluation.report import print_summary
+    from superpoint_ros.evaluation.tables import print_curves, print_rows, print_spread
+
+    # In a pipe a table must not be folded to the 80 columns of no terminal.
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+    rows = evaluation.rows
+    if len(rows) == 1 and not evaluation.failures:
+        print_summary(rows[0].recorded.summary, console, title=rows[0].name)
+    else:
+        print_rows(evaluation, console)
+    for row in rows:
+        print_spread(row, console)
+    print_curves(evaluation, console)
+    if len(rows) > 1:
+        for row in rows:
+            for note in row.recorded.summary.values["notes"]:
+                console.print(f"note: {row.name}, {row.features}: {note}", markup=False)
+
+
+def _write(folder: Path, evaluation: Evaluation) -> None:
+    """Write everything into a folder, or into one per row below it."""
+    from superpoint_ros.evaluation.html_report import Provenance, write_html
+    from superpoint_ros.evaluation.report import write_run
+    from superpoint_ros.files import write_json
+
+    rows = evaluation.rows
+    write_json(folder / "summary.json", evaluation.to_mapping())
+    for row in rows:
+        is_only = len(rows) == 1
+        place = folder if is_only else folder / f"{row.name}_{row.features}"
+        write_run(place, row.recorded)
+    write_html(folder / "report.html", evaluation, Provenance.of_now(typed_command()))
+    print(f"report: {folder / 'report.html'}")
 
 
 @contextmanager
-def _progress(total: int, text: str) -> Iterator[Observer]:
-    """Give an observer that moves a progress bar; on a pipe nothing is shown."""
+def _viewer(
+    args: argparse.Namespace, name: str
+) -> Iterator[Callable[[VisualOdometry], Observer] | None]:
+    """Give what makes the viewer's observer; None: nothing is to be shown."""
+    if not args.rrd and args.viewer == "none":
+        yield None
+        return
+    from superpoint_ros.evaluation.viewer import RerunViewer
+
+    viewers: list[RerunViewer] = []
+
+    def watch(odometry: VisualOdometry) -> Observer:
+        viewers.append(RerunViewer(odometry, name, args.rrd))
+        return viewers[-1]
+
+    try:
+        yield watch
+    finally:
+        for viewer in viewers:
+            viewer.close()
+
+
+@contextmanager
+def _progress(total: int, text: str) -> Iterator[Callable[[], None]]:
+    """Give what moves a progress bar by one frame; on a pipe nothing is shown."""
     if not sys.stderr.isatty():
-        yield lambda frame, grey, observation, result: None
+        yield lambda: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(text, total=total)
-        yield lambda frame, grey, observation, result: progress.advance(task)
-
-
-def _both(first: Observer, second: Observer) -> Observer:
-    def observe(*arguments: Any) -> None:
-        first(*arguments)
-        second(*arguments)
-
-    return observe
+        yield lambda: progress.advance(task)

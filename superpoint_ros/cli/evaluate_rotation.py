@@ -8,9 +8,14 @@ Takes the photos of the training's validation split, turned about their middle, 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from superpoint_ros.cli._extractor import add_measured_weights, load_measured
+
+if TYPE_CHECKING:
+    from superpoint_ros.data import Array, Features
 
 _ANGLES_DEG = (0, 15, 30, 45, 60, 75, 90)
 
@@ -25,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print MMA at 3 pixels by angle, one row per method."""
-    from superpoint_ros.evaluation.homography import BASELINES
+    from superpoint_ros.features.classical import CLASSICAL_DESCRIBED, is_available, make_classical
     from superpoint_ros.files import write_json
     from superpoint_ros.training.validation import (
         VALIDATION_PROTOCOL,
@@ -34,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     )
 
     limit = VALIDATION_PROTOCOL.max_keypoints
-    methods = {name: make(limit) for name, make in BASELINES.items()}
+    methods: dict[str, Callable[[Array], Features]] = {
+        name: make_classical(name, limit) for name in CLASSICAL_DESCRIBED if is_available(name)
+    }
     methods |= load_measured(args.weights, max_keypoints=limit)
     pairs = {
         angle: make_rotated_pairs(Path(args.images), args.count, angle) for angle in _ANGLES_DEG

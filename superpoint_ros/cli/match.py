@@ -4,6 +4,7 @@
 
     superpoint match a.jpg b.jpg                      matches, inliers, H_b_a
     superpoint match a.jpg b.jpg --out matches.png    both images, a line per match
+    superpoint match a.jpg b.jpg --features rootsift  the same with SIFT, to compare
 
 H_b_a takes pixels of the first image to pixels of the second. Green lines agree with it, red ones
 do not. The homography holds for a flat scene or a camera that only turns; elsewhere the matches
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Match, estimate, print and write."""
-    from superpoint_ros.config import from_mapping
+    from superpoint_ros.config import ConfigError, from_mapping
     from superpoint_ros.drawing import draw_matches
     from superpoint_ros.files import write_json
     from superpoint_ros.geometry.homography import HomographyConfig, estimate_homography
@@ -53,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
         robust = HomographyConfig(max_reprojection_px=args.ransac_px)
     image_a, image_b = read_image(args.image_a), read_image(args.image_b)
     extract = make_extractor(args)
+    if not extract.descriptor_dim:
+        raise ConfigError(f"--features {args.features}: has no descriptors to match")
     a, b = extract.extract_batch([image_a, image_b])
     matches = match(a, b, config)
     pixels_a, pixels_b = a.keypoints[matches[:, 0]], b.keypoints[matches[:, 1]]

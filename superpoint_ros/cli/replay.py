@@ -12,12 +12,14 @@ rendered first.
   superpoint replay tum_bag --depth-units-per-metre 5000 --rate 1.0
   superpoint replay --frames 300 --sensor stereo
 
-Leaves summary.json, trajectory.tum, trajectory.png, annotated.png and nodes.log in --out.
+Leaves report.html (plots and pictures, for a browser), summary.json, the trajectory (TUM, KITTI
+and a plot), annotated.png and nodes.log in --out.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import os
 import signal
@@ -27,12 +29,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from superpoint_ros.cli._recording import (
     add_source_arguments,
     check_units,
     read_truth,
+    typed_command,
     wanted_topics,
 )
 from superpoint_ros.cli.run import GraphProcesses, parse_parameters
@@ -49,7 +52,9 @@ from superpoint_ros.graph import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from superpoint_ros.data import Array
     from superpoint_ros.evaluation.bag import BagReader
+    from superpoint_ros.evaluation.moments import Moment
     from superpoint_ros.evaluation.replay import Replay
     from superpoint_ros.evaluation.sensors import SensorTopics
     from superpoint_ros.evaluation.summary import Summary
@@ -97,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     nodes = parser.add_argument_group("the nodes")
     add = nodes.add_argument
-    add("--weights", default="", metavar="FILE", help="default: the shipped ones")
+    add("--weights", default="", metavar="FILE", help="a file, or small; default: the full ones")
     add("--params-file", metavar="YAML", default="", help="your parameters; win over the shipped")
     add(
         "--param",
@@ -142,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"{bag}: {sensor}, {reader.num_images} images on {topics.image}")
         code = _play(args, bag, topics, graph)
         replay, summary = _judge(args, reader, sensor, bag)
-        _write(args, reader, replay, summary, console)
+        _write(args, reader, replay, summary, graph, console)
     return code
 
 
@@ -151,8 +156,10 @@ def _check(args: argparse.Namespace) -> None:
         if not least <= getattr(args, name) < math.inf:  # NaN neither
             raise GraphError(f"--{name.replace('_', '-')}: must be at least {least}")
     check_units(args.depth_units_per_metre)
-    if args.weights and not Path(args.weights).is_file():
-        raise GraphError(f"--weights {args.weights}: no such file")
+    if args.weights:
+        from superpoint_ros.network.weights import find_weights
+
+        find_weights(args.weights)
 
 
 def _render(args: argparse.Namespace, console: Console) -> Path:
@@ -220,7 +227,8 @@ def _play(
     Raises:
         ReplayFailed: Something did not start, did not answer or did not end well.
     """
-    from superpoint_ros.evaluation.replay import EVENTS_FILE, TRACKS_FILE
+    from superpoint_ros.evaluation.replay import EVENTS_FILE
+    from superpoint_ros.evaluation.tracks import TRACKS_FILE
 
     for name in (EVENTS_FILE, TRACKS_FILE):
         (args.out / name).unlink(missing_ok=True)
@@ -357,14 +365,19 @@ def _write(
     reader: BagReader,
     replay: Replay,
     summary: Summary,
+    graph: Sequence[NodeSpec],
     console: Console,
 ) -> None:
-    from superpoint_ros.evaluation.report import plot_trajectory, print_summary, write_picture
-    from superpoint_ros.evaluation.trajectory import write_tum
+    from superpoint_ros.evaluation.report import (
+        plot_trajectory,
+        print_summary,
+        write_picture,
+        write_trajectory,
+    )
     from superpoint_ros.files import write_json
 
     out: Path = args.out
-    picture = _draw(reader, out)
+    moments, picture = _draw(reader, replay, summary, out)
     print_summary(summary, console, title=Path(summary.values["bag"]).name)
     transport = summary.values["transport"]
     console.print(
@@ -374,27 +387,76 @@ def _write(
         "of the recording",
         highlight=False,
     )
-    write_json(out / "summary.json", summary.values)
-    write_tum(out / "trajectory.tum", replay.trajectory())
-    plot_trajectory(out / "trajectory.png", summary)
-    written = ["summary.json", "trajectory.tum", "trajectory.png"]
+    written = [out / "summary.json", *write_trajectory(out, replay.trajectory())]
+    write_json(written[0], summary.values)
+    written.append(out / "trajectory.png")
+    plot_trajectory(written[-1], summary)
     if picture is not None:
-        write_picture(out / "annotated.png", picture)
-        written.append("annotated.png")
+        written.append(out / "annotated.png")
+        write_picture(written[-1], picture)
     if args.json:
         write_json(args.json, summary.values)
-    names = " ".join(str(out / name) for name in written)
-    console.print(f"wrote {names}", markup=False, highlight=False)
+    console.print(f"wrote {' '.join(map(str, written))}", markup=False, highlight=False)
+    report = out / "report.html"
+    _write_report(report, summary.values["bag"], replay, summary, moments, graph)
+    console.print(f"report: {report}", markup=False, highlight=False)
 
 
-def _draw(reader: BagReader, out: Path) -> Any:
-    """Draw the best tracks over their image, which is read from the recording once more."""
+def _draw(
+    reader: BagReader, replay: Replay, summary: Summary, out: Path
+) -> tuple[tuple[Moment, ...], Array | None]:
+    """Draw the moments of interest, and the frame whose tracks show most, large.
+
+    The images are read from the recording once more.
+    """
     from superpoint_ros.decode import decode_grey
-    from superpoint_ros.evaluation.replay import best_stamp_ns, draw_best_tracks
+    from superpoint_ros.evaluation.moments import choose_moments, compress
+    from superpoint_ros.evaluation.replay import moments_of
+    from superpoint_ros.evaluation.tracks import read_tracks
 
-    stamp_ns = best_stamp_ns(out)
-    if stamp_ns is None:
-        return None
-    for frame in reader.frames(stamps_ns={stamp_ns}, max_frames=1):
-        return draw_best_tracks(out, {stamp_ns: decode_grey(frame.image)})
-    return None
+    tracks = read_tracks(out)
+    moments = {m.stamp_ns: m for m in moments_of(replay, tracks)}
+    if not moments:
+        return (), None
+    chosen = {m.stamp_ns: m for m in choose_moments(list(moments.values()), summary.errors)}
+    best_ns = max(moments, key=lambda stamp_ns: tracks[stamp_ns].worth)
+    largest = None
+    wanted = {*chosen, best_ns}
+    for frame in reader.frames(stamps_ns=wanted, max_frames=len(wanted)):
+        moment = moments[frame.stamp_ns]
+        text = (
+            f"{moment.state.name}  {moment.num_keypoints} keypoints  {moment.num_inliers} inliers"
+        )
+        picture = tracks[frame.stamp_ns].draw(decode_grey(frame.image), text)
+        if frame.stamp_ns == best_ns:
+            largest = picture
+        if frame.stamp_ns in chosen:
+            jpeg, size_wh = compress(picture)
+            chosen[frame.stamp_ns] = dataclasses.replace(
+                chosen[frame.stamp_ns], jpeg=jpeg, size_wh=size_wh
+            )
+    return tuple(moment for moment in chosen.values() if moment.jpeg), largest
+
+
+def _write_report(
+    path: Path,
+    bag: str,
+    replay: Replay,
+    summary: Summary,
+    moments: tuple[Moment, ...],
+    graph: Sequence[NodeSpec],
+) -> None:
+    from superpoint_ros.evaluation.conditions import Condition
+    from superpoint_ros.evaluation.html_report import Provenance, write_html
+    from superpoint_ros.evaluation.results import BagResult, Evaluation, Row
+
+    config = {
+        spec.executable: {
+            "params_files": list(spec.params_files),
+            "overrides": {name: dict(values) for name, values in spec.overrides.items()},
+        }
+        for spec in graph
+    }
+    result = BagResult(Condition(), 0, replay.to_run(), summary, pictures=moments)
+    row = Row(bag, Path(bag).name, "superpoint", config, result)
+    write_html(path, Evaluation((row,)), Provenance.of_now(typed_command()))

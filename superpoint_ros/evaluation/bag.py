@@ -154,6 +154,20 @@ class BagReader:
             self._sensor = dataclasses.replace(found, **files)
         return self._sensor
 
+    def choose_image_topic(self, topic: str = "") -> str:
+        """Return the image topic, for what needs no calibration.
+
+        Args:
+            topic: If the user named one; it is only checked.
+
+        Raises:
+            BagError: Ambiguous or missing; lists the topics.
+        """
+        wanted = SensorTopics(sensor="mono" if topic else "", image=topic)
+        return detect_sensor(
+            self.topics, wanted, self._first_message, needs_camera_info=False
+        ).image
+
     @property
     def num_images(self) -> int:
         """Number of messages on the image topic."""

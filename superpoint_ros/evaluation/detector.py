@@ -54,7 +54,7 @@ def measure_repeatability(
     mapped_a, mapped_b = warp_points(H_b_a, keypoints_a), warp_points(H_a_b, keypoints_b)
     seen_a, seen_b = is_visible(mapped_a, size_b_hw), is_visible(mapped_b, size_a_hw)
     in_b, of_b = mapped_a[seen_a], np.asarray(keypoints_b)[seen_b]
-    distances = np.concatenate([_nearest(in_b, of_b), _nearest(of_b, in_b)])
+    distances = np.concatenate([nearest_distances(in_b, of_b), nearest_distances(of_b, in_b)])
     if not len(distances):
         return Repeatability(0.0, float("nan"), 0)
     is_repeated = distances <= max_distance_px
@@ -62,7 +62,7 @@ def measure_repeatability(
     return Repeatability(float(is_repeated.mean()), localization, len(distances))
 
 
-def _nearest(points: Array, others: Array) -> Array:
+def nearest_distances(points: Array, others: Array) -> Array:
     """Return the distance of every point to the nearest of the others, (N,)."""
     if not len(points) or not len(others):
         return np.full(len(points), np.inf)
@@ -76,7 +76,7 @@ class Detections(NamedTuple):
     """Detections of many images judged against the truth.
 
     Attributes:
-        scores: (N,) of every detection.
+        scores: (N,) of every detection that counts.
         is_correct: (N,) bool, near a true corner that no better detection took.
         num_true: True corners in all.
         distances_px: (N,) to the corner it found; NaN where it found none.
@@ -89,7 +89,11 @@ class Detections(NamedTuple):
 
 
 def judge_detections(
-    keypoints: Array, scores: Array, corners: Array, max_distance_px: float = 3.0
+    keypoints: Array,
+    scores: Array,
+    corners: Array,
+    max_distance_px: float = 3.0,
+    doubtful: Array | None = None,
 ) -> Detections:
     """Assign detections to true corners, best score first, each corner once.
 
@@ -98,6 +102,8 @@ def judge_detections(
         scores: (N,).
         corners: (M, 2) pixels.
         max_distance_px: Limit.
+        doubtful: (K, 2) pixels; a detection that found no corner but lies near one of these does
+            not count at all.
     """
     order = np.argsort(-scores, kind="stable")
     is_correct = np.zeros(len(scores), bool)
@@ -113,7 +119,12 @@ def judge_detections(
             is_correct[index] = True
             distances[index] = distance[nearest]
             is_free[nearest] = False
-    return Detections(np.asarray(scores), is_correct, len(corners), distances)
+    counts = np.ones(len(scores), bool)
+    if doubtful is not None:
+        counts = is_correct | (nearest_distances(keypoints, doubtful) > max_distance_px)
+    return Detections(
+        np.asarray(scores)[counts], is_correct[counts], len(corners), distances[counts]
+    )
 
 
 def join_detections(parts: list[Detections]) -> Detections:

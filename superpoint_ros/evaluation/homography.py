@@ -1,78 +1,72 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Features on pairs of images with a known homography: all the paper's metrics at once.
-
-Protocols have names, since the same weights have been published with .684, .77 and .833 for one
-metric. `l640`: grey, longer side 640 pixels, at most 1000 points, mutual nearest neighbours,
-RANSAC at 3 pixels; all distances in pixels of the resized images.
-"""
+"""Features on pairs of images with a known homography: all the paper's metrics at once."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from superpoint_ros.data import Array, Features
-from superpoint_ros.evaluation.descriptor import match_errors, matching_score, nearest_neighbour_ap
+from superpoint_ros.evaluation.descriptor import (
+    is_seen_by_other,
+    match_errors,
+    matching_score,
+    nearest_neighbour_ap,
+)
 from superpoint_ros.evaluation.detector import measure_repeatability
-from superpoint_ros.evaluation.hpatches import HomographyPair
+from superpoint_ros.evaluation.hpatches import HomographyPair, ImageSet, read_grey, set_of
+from superpoint_ros.evaluation.protocol import Protocol, Setting, fit_image
 from superpoint_ros.geometry.homography import warp_points
-from superpoint_ros.image import fit_longer_side, resize, scale_matrix
-from superpoint_ros.matching import match
+from superpoint_ros.matching import MatchConfig, match
 
 Extract = Callable[[Array], Features]  # grey uint8 (H, W) -> Features
+MakeExtract = Callable[[Setting], Extract]
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """How pairs are measured.
-
-    Attributes:
-        name: As given on the command line.
-        longer_side_px: Images are resized to it; 0: as they are.
-        max_keypoints: Per image.
-        max_distance_px: Of repeated points and of correct matches.
-        ransac_px: Inlier limit of the estimated homography.
-    """
-
-    name: str
-    longer_side_px: int
-    max_keypoints: int
-    max_distance_px: float = 3.0
-    ransac_px: float = 3.0
-
-
-PROTOCOLS = {
-    "l640": Protocol("l640", longer_side_px=640, max_keypoints=1000),
-    "native": Protocol("native", longer_side_px=0, max_keypoints=1000),
-}
+HEADLINES = (
+    "he1",
+    "he3",
+    "he5",
+    "repeatability",
+    "localization_px",
+    "matching_score",
+    "mma3",
+    "nn_map",
+)
+_BOOTSTRAP_DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """One method on one pair.
+    """One method on one pair; NaN where it has no such number, as a detector has no matches.
 
     Attributes:
         pair: Name.
         corner_error_px: Mean error of the four corners under the estimate; infinite if none.
         repeatability: Share of shared keypoints with a counterpart.
         localization_px: Mean distance of the counterparts; NaN if none.
+        matching_repeatability: The first of the two for the keypoints that are matched, where the
+            protocol measures the detector at another size.
+        matching_localization_px: The second of the two.
         matching_score: Correct matches over shared keypoints.
         mma3: Share of the matches within 3 pixels (protocol's limit); 0 without matches.
-        nn_map: Average precision of one-way nearest neighbours.
-        num_keypoints_a: Of image a.
+        nn_map: Average precision of nearest neighbours.
+        num_keypoints_a: Of image a, to match.
         num_keypoints_b: Of image b.
-        num_matches: Mutual nearest neighbours.
+        num_matches: As the protocol matches.
     """
 
     pair: str
     corner_error_px: float
     repeatability: float
     localization_px: float
+    matching_repeatability: float
+    matching_localization_px: float
     matching_score: float
     mma3: float
     nn_map: float
@@ -81,23 +75,31 @@ class PairResult:
     num_matches: int
 
 
-def resize_pair(pair: HomographyPair, longer_side_px: int) -> HomographyPair:
-    """Resize both images and carry the homography along (pixel centres at integers)."""
-    if not longer_side_px:
-        return pair
-    image_a, S_a = _resize(pair.image_a, longer_side_px)
-    image_b, S_b = _resize(pair.image_b, longer_side_px)
-    return HomographyPair(pair.name, image_a, image_b, S_b @ pair.H_b_a @ np.linalg.inv(S_a))
+class PairMatches(NamedTuple):
+    """What a picture of a pair needs; pixels of the images as the protocol sizes them.
+
+    Attributes:
+        keypoints_a: (N, 2).
+        keypoints_b: (M, 2).
+        matches: (K, 2) indices.
+        is_correct: (K,) bool, within the protocol's distance of the truth.
+    """
+
+    keypoints_a: Array
+    keypoints_b: Array
+    matches: Array
+    is_correct: Array
 
 
-def _resize(image: Array, longer_side_px: int) -> tuple[Array, Array]:
-    """Return the resized image and S (3, 3), its pixels from the original's."""
-    old_hw = (image.shape[0], image.shape[1])
-    new_hw = fit_longer_side(old_hw, longer_side_px)
-    return resize(image, new_hw), scale_matrix(old_hw, new_hw)
+class FeaturePair(NamedTuple):
+    """The features of two images in one setting, and the homography between those images."""
+
+    a: Features
+    b: Features
+    H_b_a: Array
 
 
-def estimate_by_ransac(pixels_a: Array, pixels_b: Array, threshold_px: float) -> Array | None:
+def estimate_by_ransac(pixels_a: Array, pixels_b: Array, protocol: Protocol) -> Array | None:
     """Return OpenCV's RANSAC homography H_b_a, None if there is none; the same on every call."""
     if len(pixels_a) < 4:
         return None
@@ -106,9 +108,9 @@ def estimate_by_ransac(pixels_a: Array, pixels_b: Array, threshold_px: float) ->
         pixels_a.astype(np.float64),
         pixels_b.astype(np.float64),
         cv2.RANSAC,
-        threshold_px,
-        maxIters=10000,
-        confidence=0.9999,
+        protocol.ransac_px,
+        maxIters=protocol.ransac_iterations,
+        confidence=protocol.ransac_confidence,
     )
     return None if H is None else np.asarray(H)
 
@@ -126,124 +128,193 @@ def corner_error(H_estimate: Array | None, H_true: Array, size_hw: tuple[int, in
 
 
 def evaluate_pair(pair: HomographyPair, extract: Extract, protocol: Protocol) -> PairResult:
-    """Measure one method on one pair that has the protocol's size already."""
-    features_a, features_b = extract(pair.image_a), extract(pair.image_b)
-    matches = match(features_a, features_b)
-    errors = match_errors(matches, features_a, features_b, pair.H_b_a)
-    H = estimate_by_ransac(
-        features_a.keypoints[matches[:, 0]],
-        features_b.keypoints[matches[:, 1]],
-        protocol.ransac_px,
-    )
-    repeated = measure_repeatability(
-        features_a.keypoints,
-        features_b.keypoints,
-        pair.H_b_a,
-        features_a.image_size_hw,
-        features_b.image_size_hw,
-        protocol.max_distance_px,
-    )
+    """Measure one method on one pair as it is: neither resized nor extracted a second time."""
+    features = FeaturePair(extract(pair.image_a), extract(pair.image_b), pair.H_b_a)
+    return measure_pair(pair.name, protocol, features)[0]
+
+
+def measure_pair(
+    name: str, protocol: Protocol, matching: FeaturePair, detection: FeaturePair | None = None
+) -> tuple[PairResult, PairMatches]:
+    """Measure the features of one method on one pair.
+
+    Args:
+        name: Of the pair.
+        protocol: Says how.
+        matching: Features in the setting for matching.
+        detection: Features in the setting for detection, where the protocol has one.
+    """
     limit = protocol.max_distance_px
-    return PairResult(
-        pair=pair.name,
-        corner_error_px=corner_error(H, pair.H_b_a, features_a.image_size_hw),
-        repeatability=repeated.repeatability,
-        localization_px=repeated.localization_px,
-        matching_score=matching_score(errors, features_a, features_b, pair.H_b_a, limit),
-        mma3=float((errors <= limit).mean()) if len(errors) else 0.0,
-        nn_map=nearest_neighbour_ap(features_a, features_b, pair.H_b_a, limit),
-        num_keypoints_a=len(features_a),
-        num_keypoints_b=len(features_b),
+    matching = _keep_shared(matching, protocol.matching)
+    of_matching = _measure_repeatability(matching, limit)
+    if protocol.detection is None or detection is None:
+        of_detector = of_matching
+    else:
+        of_detector = _measure_repeatability(_keep_shared(detection, protocol.detection), limit)
+    a, b, H_b_a = matching
+    result = PairResult(
+        pair=name,
+        corner_error_px=np.nan,
+        repeatability=of_detector[0],
+        localization_px=of_detector[1],
+        matching_repeatability=of_matching[0],
+        matching_localization_px=of_matching[1],
+        matching_score=np.nan,
+        mma3=np.nan,
+        nn_map=np.nan,
+        num_keypoints_a=len(a),
+        num_keypoints_b=len(b),
+        num_matches=0,
+    )
+    if not a.descriptors.shape[1]:
+        nothing = np.zeros((0, 2), np.int64)
+        return result, PairMatches(a.keypoints, b.keypoints, nothing, np.zeros(0, bool))
+    matches = match(a, b, MatchConfig(mutual=protocol.is_mutual))
+    is_correct = match_errors(matches, a, b, H_b_a) <= limit
+    num_correct = num_correct_back = int(is_correct.sum())
+    if not protocol.is_mutual:
+        back = match(b, a, MatchConfig(mutual=False))[:, ::-1]
+        num_correct_back = int((match_errors(back, a, b, H_b_a) <= limit).sum())
+    H = estimate_by_ransac(a.keypoints[matches[:, 0]], b.keypoints[matches[:, 1]], protocol)
+    result = dataclasses.replace(
+        result,
+        corner_error_px=corner_error(H, H_b_a, a.image_size_hw),
+        matching_score=matching_score((num_correct, num_correct_back), a, b, H_b_a),
+        mma3=float(is_correct.mean()) if len(matches) else 0.0,
+        nn_map=nearest_neighbour_ap(a, b, H_b_a, limit, is_symmetric=not protocol.is_mutual),
         num_matches=len(matches),
     )
+    return result, PairMatches(a.keypoints, b.keypoints, matches, is_correct)
 
 
-def summarise(results: list[PairResult]) -> dict[str, float]:
+def _measure_repeatability(features: FeaturePair, limit_px: float) -> tuple[float, float]:
+    """Return repeatability and localisation error."""
+    a, b, H_b_a = features
+    repeated = measure_repeatability(
+        a.keypoints, b.keypoints, H_b_a, a.image_size_hw, b.image_size_hw, limit_px
+    )
+    return repeated.repeatability, repeated.localization_px
+
+
+def _keep_shared(features: FeaturePair, setting: Setting) -> FeaturePair:
+    """Drop the candidates that the other image does not see, then all but the best."""
+    if not setting.candidates:
+        return features
+    a, b, H_b_a = features
+    seen_a = np.flatnonzero(is_seen_by_other(a, b.image_size_hw, H_b_a))
+    seen_b = np.flatnonzero(is_seen_by_other(b, a.image_size_hw, np.linalg.inv(H_b_a)))
+    limit = setting.max_keypoints
+    return FeaturePair(a.take(seen_a[:limit]), b.take(seen_b[:limit]), H_b_a)
+
+
+def evaluate_sets(
+    sets: Sequence[ImageSet],
+    methods: Mapping[str, MakeExtract],
+    protocol: Protocol,
+    on_progress: Callable[[int, str], None] = lambda *_: None,
+) -> tuple[dict[str, list[PairResult]], dict[str, list[PairMatches]]]:
+    """Measure every method on every pair; each image is read, sized and extracted once.
+
+    Args:
+        sets: From `list_sets`.
+        methods: Name -> what makes an extractor for a setting.
+        protocol: Says how.
+        on_progress: Called with the number of sets done and the method at work.
+
+    Returns:
+        Per method the results and the matches, both in the order of the pairs.
+
+    Raises:
+        ConfigError: An unreadable image; names it.
+    """
+    extractors = {
+        name: [make(setting) for setting in protocol.settings] for name, make in methods.items()
+    }
+    results: dict[str, list[PairResult]] = {name: [] for name in methods}
+    matches: dict[str, list[PairMatches]] = {name: [] for name in methods}
+    for done, image_set in enumerate(sets):
+        images = [read_grey(path) for path in image_set.paths]
+        fitted = [[fit_image(image, setting) for image in images] for setting in protocol.settings]
+        for name, of_settings in extractors.items():
+            on_progress(done, name)
+            # Setting -> image -> features and the matrix that sized the image.
+            features = [
+                [(extract(image), H) for image, H in sized]
+                for extract, sized in zip(of_settings, fitted, strict=True)
+            ]
+            for index, H_b_a in enumerate(image_set.homographies):
+                pairs = [
+                    FeaturePair(a, b, S_b @ H_b_a @ np.linalg.inv(S_a))
+                    for (a, S_a), (b, S_b) in ((row[0], row[index + 1]) for row in features)
+                ]
+                measured = measure_pair(image_set.pair_names[index], protocol, *pairs)
+                results[name].append(measured[0])
+                matches[name].append(measured[1])
+    return results, matches
+
+
+def summarise(results: Sequence[PairResult]) -> dict[str, float]:
     """Return the means over the pairs; homography estimation as the share of pairs within 1, 3, 5.
+
+    Pairs without a number are left out of its mean; NaN if none has one. The matching_* means are
+    there if the protocol measures the detector apart.
 
     Raises:
         ValueError: There are no results.
     """
+    columns = _columns(results)
+    means = {
+        name: float(np.nanmean(column)) if np.isfinite(column).any() else np.nan
+        for name, column in columns.items()
+    }
+    return {**means, "pairs": len(results)}
+
+
+def confidence_intervals(
+    results: Sequence[PairResult], share: float = 0.95
+) -> dict[str, tuple[float, float]]:
+    """Return the bootstrap interval of every headline metric that there is.
+
+    Whole sets are drawn with replacement, since the pairs of a set share an image and a scene;
+    with few sets the interval is rough, and it knows nothing of scenes unlike these.
+
+    Args:
+        results: Of one method.
+        share: Of the draws that lie inside.
+    """
+    columns = _columns(results)
+    names = [set_of(result.pair) for result in results]
+    index_of_set = np.unique(names, return_inverse=True)[1]
+    num_sets = int(index_of_set.max()) + 1
+    draws = np.random.default_rng(0).integers(0, num_sets, (_BOOTSTRAP_DRAWS, num_sets))
+    tail = 50.0 * (1.0 - share)
+    intervals = {}
+    for name in HEADLINES:
+        column = columns[name]
+        is_there = np.isfinite(column)
+        sums = np.bincount(index_of_set, np.where(is_there, column, 0.0), num_sets)
+        counts = np.bincount(index_of_set, is_there, num_sets)
+        drawn = counts[draws].sum(axis=1)
+        means = sums[draws].sum(axis=1)[drawn > 0] / drawn[drawn > 0]
+        if len(means):
+            low, high = np.percentile(means, [tail, 100.0 - tail])
+            intervals[name] = (float(low), float(high))
+    return intervals
+
+
+def _columns(results: Sequence[PairResult]) -> dict[str, Array]:
+    """Return metric -> one number per pair, (N,) float64."""
     if not results:
         raise ValueError("no pairs were measured")
     columns = {
-        field.name: np.array([getattr(result, field.name) for result in results])
+        field.name: np.array([getattr(result, field.name) for result in results], float)
         for field in dataclasses.fields(PairResult)
-        if field.name != "pair"
+        if field.name != "pair" and not field.name.startswith("num_")
     }
-    summary = {
-        f"he{limit}": float((columns["corner_error_px"] <= limit).mean()) for limit in (1, 3, 5)
+    errors = columns.pop("corner_error_px")
+    if np.array_equal(columns["repeatability"], columns["matching_repeatability"]):
+        del columns["matching_repeatability"], columns["matching_localization_px"]
+    correct = {
+        f"he{limit}": np.where(np.isnan(errors), np.nan, errors <= limit) for limit in (1, 3, 5)
     }
-    localization = columns["localization_px"]
-    has_any = np.isfinite(localization)
-    summary["localization_px"] = float(localization[has_any].mean()) if has_any.any() else np.nan
-    for name in ("repeatability", "matching_score", "mma3", "nn_map"):
-        summary[name] = float(columns[name].mean())
-    summary["pairs"] = len(results)
-    return summary
-
-
-def make_sift(max_keypoints: int) -> Extract:
-    """Return OpenCV's SIFT with RootSIFT descriptors."""
-    detector = cv2.SIFT.create(nfeatures=max_keypoints)
-
-    def extract(image: Array) -> Features:
-        points, descriptors = detector.detectAndCompute(image, None)
-        if descriptors is not None:
-            descriptors = np.sqrt(
-                descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9)
-            )
-        return _to_features(points, descriptors, image, max_keypoints, 128)
-
-    return extract
-
-
-def make_orb(max_keypoints: int) -> Extract:
-    """Return OpenCV's ORB; bits become +-1, so that cosines order as Hamming distances do."""
-    detector = cv2.ORB.create(nfeatures=max_keypoints)
-    return _binary(detector, max_keypoints, 256)
-
-
-def make_akaze(max_keypoints: int) -> Extract:
-    """Return OpenCV's AKAZE (binary M-LDB), best responses kept."""
-    return _binary(
-        cv2.AKAZE_create(  # type: ignore[attr-defined]
-            threshold=0.0003
-        ),
-        max_keypoints,
-        488,
-    )
-
-
-def _binary(detector: cv2.Feature2D, max_keypoints: int, dim: int) -> Extract:
-    def extract(image: Array) -> Features:
-        points, descriptors = detector.detectAndCompute(image, None)
-        if descriptors is not None:
-            bits = np.unpackbits(descriptors, axis=1).astype(np.float32) * 2.0 - 1.0
-            descriptors = bits / np.sqrt(bits.shape[1])
-        return _to_features(points, descriptors, image, max_keypoints, dim)
-
-    return extract
-
-
-def _to_features(
-    points: Sequence[cv2.KeyPoint],
-    descriptors: Array | None,
-    image: Array,
-    max_keypoints: int,
-    dim: int,
-) -> Features:
-    size_hw = (image.shape[0], image.shape[1])
-    if descriptors is None or not len(points):
-        nothing = np.zeros((0, dim), np.float32)
-        return Features(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), nothing, size_hw)
-    response = np.array([point.response for point in points], np.float32)
-    order = np.argsort(-response, kind="stable")[:max_keypoints]
-    keypoints = np.array([point.pt for point in points], np.float32)[order]
-    scores = response[order] / max(float(response.max()), 1e-9)
-    return Features(keypoints, scores, descriptors[order].astype(np.float32), size_hw)
-
-
-BASELINES: dict[str, Callable[[int], Extract]] = {"rootsift": make_sift, "orb": make_orb}
-if hasattr(cv2, "AKAZE_create"):  # OpenCV 5 moved it to the contrib modules
-    BASELINES["akaze"] = make_akaze
+    return {**correct, **columns}

@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 
 from superpoint_ros.data import Array, TrackingState
-from superpoint_ros.drawing import draw_tracks
+from superpoint_ros.evaluation.lockstep import LockstepRun
+from superpoint_ros.evaluation.moments import Moment
 from superpoint_ros.evaluation.summary import RunRecord
+from superpoint_ros.evaluation.tracks import Tracks
 from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
 from superpoint_ros.geometry.se3 import pose_from_quaternion
 from superpoint_ros.profiling import LatencyLog
 
-EVENTS_FILE, TRACKS_FILE = "events.jsonl", "tracks.npz"
+EVENTS_FILE = "events.jsonl"
 
 
 class ReplayError(ValueError):
@@ -41,6 +43,7 @@ class Replay:
         features_ns: Stamps of the features messages that came back.
         states: Stamp -> state of the tracker after this frame.
         map_ids: Stamp -> map of the frame.
+        counts: Stamp -> keypoints, inliers and landmarks.
         poses: Stamp -> pose (4, 4) of `child_frame` in the odom frame.
         child_frame: Frame whose poses these are.
         latency_ms: Stage -> p50, p95, p99; `total` is from image sent to status received.
@@ -59,6 +62,7 @@ class Replay:
     features_ns: list[int] = field(default_factory=list)
     states: dict[int, TrackingState] = field(default_factory=dict)
     map_ids: dict[int, int] = field(default_factory=dict)
+    counts: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     poses: dict[int, Array] = field(default_factory=dict)
     child_frame: str = ""
     latency_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -76,6 +80,29 @@ class Replay:
         return make_trajectory(
             stamps, [self.poses[s] for s in stamps], [self.map_ids.get(s, 0) for s in stamps]
         )
+
+    def to_run(self) -> LockstepRun:
+        """Return the frames as a lock-step run has them."""
+        run = LockstepRun(
+            stamps_ns=sorted({*self.published_ns, *self.unusable}),
+            gaps_ns=self.gaps_ns,
+            latency_ms=self.latency_ms,
+            wall_s=self.wall_s,
+        )
+        state, map_id = TrackingState.INITIALIZING, 0
+        for i, stamp_ns in enumerate(run.stamps_ns):
+            state = self.states.get(stamp_ns, state)
+            map_id = self.map_ids.get(stamp_ns, map_id)
+            keypoints, inliers, landmarks = self.counts.get(stamp_ns, (0, 0, 0))
+            run.states.append(state)
+            run.map_ids.append(map_id)
+            run.poses.append(self.poses.get(stamp_ns))
+            run.num_keypoints.append(keypoints)
+            run.num_inliers.append(inliers)
+            run.num_landmarks.append(landmarks)
+            if stamp_ns in self.unusable:
+                run.skipped[i] = self.unusable[stamp_ns]
+        return run
 
     def to_record(self, sensor: str) -> RunRecord:
         """Return what `summarize` judges."""
@@ -139,39 +166,20 @@ def read_replay(folder: Path | str) -> Replay:
     return replay
 
 
-def draw_best_tracks(folder: Path | str, images: Mapping[int, Array]) -> Array | None:
-    """Draw the tracks that the player kept over their image.
-
-    Args:
-        folder: Of the run.
-        images: Stamp -> grey image; `best_stamp_ns` tells which is needed.
-
-    Returns:
-        (H, W, 3) uint8 BGR; None if there were no tracks, or their image is not in `images`.
-    """
-    stamp_ns = best_stamp_ns(folder)
-    if stamp_ns is None or stamp_ns not in images:
-        return None
-    with np.load(Path(folder) / TRACKS_FILE) as tracks:
-        inliers = tracks["inliers"]
-        text = f"{len(tracks['keypoints'])} keypoints  {inliers.sum()} of {len(inliers)} inliers"
-        return draw_tracks(
-            images[stamp_ns],
-            tracks["keypoints"],
-            tracks["reference_pixels"],
-            tracks["pixels"],
-            inliers,
-            text,
+def moments_of(replay: Replay, tracks: Mapping[int, Tracks]) -> list[Moment]:
+    """Return the frames that can be drawn, in order of time, as moments without a picture."""
+    return [
+        Moment(
+            stamp_ns,
+            replay.states[stamp_ns],
+            len(tracks[stamp_ns].keypoints),
+            replay.counts[stamp_ns][1],
+            b"",
+            (0, 0),
         )
-
-
-def best_stamp_ns(folder: Path | str) -> int | None:
-    """Return the stamp of the frame whose tracks were kept; None if there is none."""
-    path = Path(folder) / TRACKS_FILE
-    if not path.is_file():
-        return None
-    with np.load(path) as tracks:
-        return int(tracks["stamp_ns"])
+        for stamp_ns in sorted(tracks)
+        if stamp_ns in replay.states
+    ]
 
 
 def _take(replay: Replay, log: LatencyLog, sent_s: dict[int, float], event: Any) -> None:
@@ -191,6 +199,11 @@ def _take(replay: Replay, log: LatencyLog, sent_s: dict[int, float], event: Any)
     elif kind == "status":
         replay.states[stamp_ns] = TrackingState(event["state"])
         replay.map_ids[stamp_ns] = event["map_id"]
+        replay.counts[stamp_ns] = (
+            event["num_keypoints"],
+            event["num_inliers"],
+            event["num_landmarks"],
+        )
         replay.counters = {
             name: event[name] for name in ("frames_received", "frames_tracked", "frames_dropped")
         }

@@ -5,20 +5,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from superpoint_ros.data import Array, Observation, TrackingResult, TrackingState
-from superpoint_ros.drawing import draw_result
+from superpoint_ros.data import Array, TrackingState
+from superpoint_ros.evaluation.map_points import write_ply
+from superpoint_ros.evaluation.results import BagResult
 from superpoint_ros.evaluation.summary import Summary
-from superpoint_ros.evaluation.trajectory import Trajectory, write_tum
-from superpoint_ros.files import replaced, write_json
+from superpoint_ros.evaluation.trajectory import Trajectory, write_kitti, write_times, write_tum
+from superpoint_ros.files import replaced
 
-_MAIN_STAGES = ("decode", "network", "observe", "track", "total")
 _ESTIMATE_COLOUR, _TRUTH_COLOUR = "#d1495b", "#30638e"
 
 
@@ -34,15 +33,23 @@ def print_summary(summary: Summary, console: Console, title: str = "") -> None:
     table.add_row(f"ATE RMSE ({values['alignment'].upper()})", _number(values["ate_rmse_m"], "m"))
     table.add_row("RPE translation", _number(values["rpe_trans_m"], "m per frame"))
     table.add_row("RPE rotation", _number(values["rpe_rot_deg"], "deg per frame"))
+    if values["nees"] is not None:
+        right = 5 if values["alignment"] == "sim3" else 6
+        table.add_row("NEES of the covariance", f"{values['nees']:.3g} ({right} is right)")
     table.add_row("scale (truth / estimate)", _number(values["scale"], ""))
     table.add_row("path of the truth", _number(values["path_length_m"], "m"))
     if values["kitti_t_err_percent"] is not None:
-        table.add_row("KITTI t_err", _number(values["kitti_t_err_percent"], "%"))
+        lengths_m = values["kitti_lengths_m"]
+        over = f"over {lengths_m[0]:.3g} to {lengths_m[-1]:.3g} m"
+        table.add_row(f"t_err {over}", _number(values["kitti_t_err_percent"], "%"))
+        r_err = _number(values["kitti_r_err_deg_per_100m"], "deg per 100 m")
+        table.add_row(f"r_err {over}", r_err)
     table.add_row("rate", f"{values['fps']:.1f} frames/s")
     for stage, latency in values["latency_ms"].items():
         if "/" not in stage:
             table.add_row(
-                f"latency {stage}", f"p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms"
+                f"latency {stage}",
+                f"p50 {latency['p50']:.1f}, p95 {latency['p95']:.1f}, p99 {latency['p99']:.1f} ms",
             )
     if values["stamp_gap_ms"] is not None:
         table.add_row("stamp gap of pairs", f"at most {values['stamp_gap_ms']['largest']:.1f} ms")
@@ -52,16 +59,12 @@ def print_summary(summary: Summary, console: Console, title: str = "") -> None:
         console.print(f"note: {note}", markup=False, highlight=False)
 
 
-def write_report(
-    folder: Path, summary: Summary, trajectory: Trajectory, picture: Array | None = None
-) -> list[Path]:
-    """Write summary.json, trajectory.tum, trajectory.png and annotated.png.
+def write_run(folder: Path, result: BagResult) -> list[Path]:
+    """Write trajectory, plot, picture and map of a run.
 
     Args:
         folder: Made if absent.
-        summary: The numbers.
-        trajectory: All poses, every map.
-        picture: (H, W, 3) uint8 BGR; None: no annotated.png.
+        result: The run; pictures and landmarks are written if it has them.
 
     Returns:
         The paths written.
@@ -69,13 +72,31 @@ def write_report(
     Raises:
         OSError: The folder cannot be written to.
     """
-    written = [folder / name for name in ("summary.json", "trajectory.tum", "trajectory.png")]
-    write_json(written[0], summary.values)
-    write_tum(written[1], trajectory)
-    plot_trajectory(written[2], summary)
-    if picture is not None:
-        write_picture(folder / "annotated.png", picture)
+    written = write_trajectory(folder, result.run.trajectory())
+    written.append(folder / "trajectory.png")
+    plot_trajectory(written[-1], result.summary)
+    if result.pictures:
+        tracked = [m for m in result.pictures if m.state is TrackingState.TRACKING]
+        chosen = tracked or result.pictures
+        jpeg = np.frombuffer(chosen[len(chosen) // 2].jpeg, np.uint8)
         written.append(folder / "annotated.png")
+        write_picture(written[-1], np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)))
+    if result.landmarks is not None:
+        written.append(folder / "map.ply")
+        write_ply(written[-1], result.landmarks)
+    return written
+
+
+def write_trajectory(folder: Path, trajectory: Trajectory) -> list[Path]:
+    """Write all poses, every map, in TUM's and KITTI's format; return the paths.
+
+    KITTI's has no stamps and no room for frames without a pose, so the times of its lines stand
+    in a file beside it, as in KITTI's own `times.txt`.
+    """
+    names = ("trajectory.tum", "trajectory_kitti.txt", "trajectory_kitti_times.txt")
+    written = [folder / name for name in names]
+    for path, write in zip(written, (write_tum, write_kitti, write_times), strict=True):
+        write(path, trajectory)
     return written
 
 
@@ -151,31 +172,6 @@ def write_picture(path: Path, picture: Array) -> None:
         raise OSError(f"{path}: the picture cannot be encoded")
     with replaced(path) as temporary:
         temporary.write_bytes(data.tobytes())
-
-
-class PictureTaker:
-    """Observes a run and keeps one annotated frame: the tracked one next to a wanted index."""
-
-    def __init__(self, wanted_index: int) -> None:
-        self.picture: Array | None = None
-        self._wanted_index = wanted_index
-        self._distance: int | None = None
-
-    def __call__(
-        self,
-        frame: Any,
-        grey: Array | None,
-        observation: Observation | None,
-        result: TrackingResult | None,
-    ) -> None:
-        """Take the picture if this frame is nearer to the wanted one than the last taken."""
-        if grey is None or observation is None or result is None:
-            return
-        is_tracked = result.state is TrackingState.TRACKING and result.matches is not None
-        distance = abs(frame.index - self._wanted_index) + (0 if is_tracked else 1_000_000)
-        if self._distance is None or distance < self._distance:
-            self._distance = distance
-            self.picture = draw_result(grey, observation.features, result)
 
 
 def _is_up_to_scale(summary: Summary) -> bool:

@@ -28,6 +28,7 @@ _MAX_ATLAS = 32000  # cv2.remap addresses its source with 16 bits
 _ATLAS_WIDTH = 4096
 _NEAR_M = 0.02
 _BAND_ROWS = 96  # rows worked on at once: their arrays stay in the cache
+_WALL_AHEAD = 3  # of `_box_faces`: the one at high y
 _SEAM_M = 1e-4  # rectangles overlap by this, or rounding would leave cracks
 # Where a pixel is sampled: the centres of its quarters. Sample k of a moving camera takes
 # offset k % 4.
@@ -39,6 +40,12 @@ class SceneConfig(Config):
     """The room that is rendered."""
 
     seed: int = option(0, "Names the room: same seed, same pixels", minimum=0)
+    shape: str = option(
+        "room",
+        "room: walls, floor, ceiling and boxes; plane: one wall and nothing else, which the "
+        "trajectory sweep looks at",
+        choices=("room", "plane"),
+    )
     room_m: tuple[float, ...] = option(
         (8.0, 6.0, 3.0), "Length (x), width (y) and height (z) of the room, metres", minimum=2.5
     )
@@ -109,7 +116,9 @@ class Hits:
 
 
 def make_room(config: SceneConfig) -> Scene:
-    """Build a room with boxes; its floor's centre is the world's origin, z points up.
+    """Build a room with boxes, or its wall at high y alone.
+
+    The floor's centre is the world's origin, z points up.
 
     A ring of clear space around the centre is left for the camera, see `synthetic.camera_pose`.
 
@@ -120,6 +129,10 @@ def make_room(config: SceneConfig) -> Scene:
         raise ConfigError(f"room_m: expected 3 numbers (x, y, z), got {len(config.room_m)}")
     rng = np.random.default_rng(config.seed)
     length, width, height = config.room_m
+    if config.shape == "plane":
+        corner = np.array([length, width / 2, 2.0 * height])  # no edge of it comes into view
+        wall = _box_faces(corner * [-1.0, -1.0, -0.5], corner, inward=True)[_WALL_AHEAD]
+        return build_scene([wall], config.texels_per_metre, rng)
     low = np.array([-length / 2, -width / 2, 0.0])
     quads = _box_faces(low, -low + [0.0, 0.0, height], inward=True)
     for index in range(config.boxes):

@@ -4,8 +4,10 @@
 
 `frames`: images that came in. `tracked`: of those, frames with a pose. `coverage`: their ratio,
 over all maps. `ate_rmse_m`, `rpe_trans_m`, `rpe_rot_deg`, `scale`: see `trajectory`; of the
-longest map, null without ground truth. `lost_intervals`: runs of frames without a pose. `fps`:
-frames per second of wall time. `latency_ms`: stage -> p50, p95, p99.
+longest map, null without ground truth. `nees`: mean squared error of its poses since its first one
+in units of their covariance: 6 if the covariance is right, 5 for mono, whose scale is left free;
+null live. `lost_intervals`: runs of frames without a pose. `fps`: frames per second of wall time.
+`latency_ms`: stage -> p50, p95, p99.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from superpoint_ros.evaluation.trajectory import (
     evaluate_trajectory,
     longest_map,
     lost_intervals,
+    mean_nees,
 )
 
 # A metric sensor whose path fits the truth only after such scaling has a wrong unit or baseline.
@@ -123,9 +126,11 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
         "rpe_trans_m": errors and errors.rpe_trans_m,
         "rpe_rot_deg": errors and errors.rpe_rot_deg,
         "scale": errors and errors.scale,
+        "nees": mean_nees(estimate, truth, with_scale) if truth is not None else None,
         "alignment": "sim3" if with_scale else "se3",
         "kitti_t_err_percent": errors and errors.kitti_t_err_percent,
-        "kitti_r_err_deg_per_m": errors and errors.kitti_r_err_deg_per_m,
+        "kitti_r_err_deg_per_100m": errors and errors.kitti_r_err_deg_per_100m,
+        "kitti_lengths_m": list(errors.kitti_lengths_m) if errors else [],
         "path_length_m": errors and errors.path_length_m,
         "associated": len(errors.stamps_ns) if errors else 0,
         "ground_truth": truth_name or None,

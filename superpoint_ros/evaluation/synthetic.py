@@ -87,7 +87,15 @@ class SequenceConfig(Config):
     )
     keep_every: int = option(1, "Keep every n-th frame", minimum=1)
     blackout_s: tuple[float, ...] = option(
-        (), "Begin and end of a time without light, s after the start; empty: none", minimum=0.0
+        (),
+        "Begin and end of a time without a picture, s after the start; empty: none",
+        minimum=0.0,
+    )
+    blackout_grey: float = option(
+        0.0,
+        "Grey level during that time; 255: saturated instead of dark",
+        minimum=0.0,
+        maximum=255.0,
     )
     depth_noise: float = option(
         0.0, "Standard deviation of depth at 1 m, metres; grows as depth^2", minimum=0.0
@@ -182,7 +190,7 @@ class SyntheticSequence:
         grey = self.renderer.render([self.pose(t) @ T_left_right for t in moments], time_s)
         grey *= np.float32(1.0 + config.gain_swing * np.sin(2.0 * np.pi * time_s / 4.0))
         if config.blackout_s and config.blackout_s[0] <= time_s < config.blackout_s[1]:
-            grey[:] = 0.0
+            grey[:] = config.blackout_grey
         if config.noise_grey > 0.0:
             camera_number = 3 if shift_right_m else 2
             rng = np.random.default_rng([config.scene.seed, camera_number, index])

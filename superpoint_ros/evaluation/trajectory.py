@@ -9,6 +9,10 @@ Rules, so that numbers compare:
   that know metres, Sim3 for mono. `scale` is Sim3's in both cases (1 is perfect), but only mono
   is corrected by it.
 - RPE: RMSE over neighbouring associated poses (one frame apart, of the frames that were used).
+- t_err and r_err: as KITTI's, the mean over all pairs of poses that a path of 100, 200 ... 800 m
+  lies between (every pose begins one; KITTI takes every tenth). A path that is shorter than 100 m
+  is cut at 10, 20 ... 80 % of its own length, and `kitti_lengths_m` tells; of less than
+  `MIN_KITTI_PATH_M` there are none, since the noise of standing still is no path.
 - A fresh start of the map (`map_id` changes) is never glued to what came before: every map is
   aligned on its own, and the headline is that of the map with most poses (the earliest, if equal).
 """
@@ -24,10 +28,12 @@ import numpy as np
 
 from superpoint_ros.data import Array
 from superpoint_ros.files import write_text
+from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.se3 import pose_from_quaternion, quaternion_from_rotation
 
 MAX_ASSOCIATION_S = 0.02
 KITTI_LENGTHS_M = (100, 200, 300, 400, 500, 600, 700, 800)
+MIN_KITTI_PATH_M = 0.5
 _MIN_POSES = 3  # alignment of fewer is no statement
 
 
@@ -43,11 +49,13 @@ class Trajectory:
         stamps_ns: (N,) int64, ascending.
         poses: (N, 4, 4) float64, T_world_cam (ground truth: whatever body was tracked).
         map_ids: (N,) int64; poses compare only within one map.
+        covariances: (N, 6, 6) of the poses, see `geometry.se3`; None if unknown.
     """
 
     stamps_ns: Array
     poses: Array
     map_ids: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    covariances: Array | None = None
 
     def __post_init__(self) -> None:
         n = len(self.stamps_ns)
@@ -66,11 +74,17 @@ class Trajectory:
 
     def take(self, indices: Array) -> Trajectory:
         """Return the poses at `indices` (integers or a boolean mask)."""
-        return Trajectory(self.stamps_ns[indices], self.poses[indices], self.map_ids[indices])
+        covariances = None if self.covariances is None else self.covariances[indices]
+        return Trajectory(
+            self.stamps_ns[indices], self.poses[indices], self.map_ids[indices], covariances
+        )
 
 
 def make_trajectory(
-    stamps_ns: Sequence[int], poses: Sequence[Array], map_ids: Sequence[int] = ()
+    stamps_ns: Sequence[int],
+    poses: Sequence[Array],
+    map_ids: Sequence[int] = (),
+    covariances: Sequence[Array] = (),
 ) -> Trajectory:
     """Build a trajectory from lists in any order; of equal stamps the last one stays."""
     order = {stamp: i for i, stamp in enumerate(stamps_ns)}
@@ -79,6 +93,7 @@ def make_trajectory(
         np.array([stamps_ns[i] for i in indices], np.int64),
         np.array([poses[i] for i in indices], np.float64).reshape(-1, 4, 4),
         np.array([map_ids[i] for i in indices] if len(map_ids) else [], np.int64),
+        np.array([covariances[i] for i in indices]) if len(covariances) else None,
     )
 
 
@@ -91,8 +106,9 @@ class TrajectoryErrors:
         rpe_trans_m: Metres per frame, RMSE.
         rpe_rot_deg: Degrees per frame, RMSE.
         scale: Of Sim3 alignment, truth over estimate.
-        kitti_t_err_percent: Mean translation error over paths of 100 to 800 m; None if shorter.
-        kitti_r_err_deg_per_m: Mean rotation error over the same; None if shorter.
+        kitti_t_err_percent: Mean translation error over parts of the path; None if it has none.
+        kitti_r_err_deg_per_100m: Mean rotation error over the same.
+        kitti_lengths_m: Of the parts: KITTI's own, or scaled to a short path.
         path_length_m: Of the truth along the associated poses.
         stamps_ns: (M,) associated stamps.
         aligned: (M, 4, 4) the estimate in the world of the truth.
@@ -105,7 +121,8 @@ class TrajectoryErrors:
     rpe_rot_deg: float
     scale: float
     kitti_t_err_percent: float | None
-    kitti_r_err_deg_per_m: float | None
+    kitti_r_err_deg_per_100m: float | None
+    kitti_lengths_m: tuple[float, ...]
     path_length_m: float
     stamps_ns: Array
     aligned: Array
@@ -161,14 +178,16 @@ def evaluate_trajectory(
         rpe = metrics.RPE(relation, delta=1, delta_unit=Unit.frames, all_pairs=True)
         rpe.process_data(pair)
         rpe_values.append(float(rpe.get_statistic(metrics.StatisticsType.rmse)))
-    t_err, r_err = _kitti_errors(pair)
+    lengths_m = _kitti_lengths(float(reference.path_length))
+    t_err, r_err = _kitti_errors(pair, lengths_m)
     return TrajectoryErrors(
         ate_rmse_m=float(ate.get_statistic(metrics.StatisticsType.rmse)),
         rpe_trans_m=rpe_values[0],
         rpe_rot_deg=rpe_values[1],
         scale=scale,
         kitti_t_err_percent=t_err,
-        kitti_r_err_deg_per_m=r_err,
+        kitti_r_err_deg_per_100m=r_err,
+        kitti_lengths_m=lengths_m if t_err is not None else (),
         path_length_m=float(reference.path_length),
         stamps_ns=np.round(aligned.timestamps * 1e9).astype(np.int64) + origin_ns,
         aligned=np.asarray(aligned.poses_se3),
@@ -250,11 +269,8 @@ def write_tum(path: Path | str, trajectory: Trajectory) -> None:
     """Write "stamp tx ty tz qx qy qz qw" lines; the stamps keep their nanoseconds."""
     lines = ["# stamp tx ty tz qx qy qz qw (T_world_cam, optical frame; seconds, metres)"]
     for stamp_ns, T in zip(trajectory.stamps_ns, trajectory.poses, strict=True):
-        seconds, nanoseconds = divmod(int(stamp_ns), 1_000_000_000)
         numbers = [*T[:3, 3], *quaternion_from_rotation(T[:3, :3])]
-        lines.append(
-            f"{seconds}.{nanoseconds:09d} " + " ".join(f"{number:.9f}" for number in numbers)
-        )
+        lines.append(" ".join([_seconds(stamp_ns), *(f"{number:.9f}" for number in numbers)]))
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -262,6 +278,16 @@ def write_kitti(path: Path | str, trajectory: Trajectory) -> None:
     """Write twelve numbers a line (3x4, row-major); KITTI has no stamps."""
     lines = [" ".join(f"{number:.9e}" for number in T[:3].ravel()) for T in trajectory.poses]
     write_text(path, "\n".join(lines) + "\n")
+
+
+def write_times(path: Path | str, trajectory: Trajectory) -> None:
+    """Write the stamp of each pose, seconds, one a line."""
+    write_text(path, "".join(f"{_seconds(stamp)}\n" for stamp in trajectory.stamps_ns))
+
+
+def _seconds(stamp_ns: int) -> str:
+    seconds, nanoseconds = divmod(int(stamp_ns), 1_000_000_000)
+    return f"{seconds}.{nanoseconds:09d}"
 
 
 def seconds_to_ns(text: str) -> int:
@@ -306,19 +332,28 @@ def _to_evo(trajectory: Trajectory, origin_ns: int) -> Any:
     )
 
 
-def _kitti_errors(pair: tuple[Any, Any]) -> tuple[float | None, float | None]:
-    """Return the mean errors over the path lengths of KITTI: percent and degrees per metre."""
+def _kitti_lengths(path_length_m: float) -> tuple[float, ...]:
+    """Return the lengths of KITTI's that fit into the path, or eight shares of a short one."""
+    if path_length_m < MIN_KITTI_PATH_M:
+        return ()
+    if path_length_m >= KITTI_LENGTHS_M[0]:
+        return tuple(float(length) for length in KITTI_LENGTHS_M if length <= path_length_m)
+    return tuple(0.1 * share * path_length_m for share in range(1, 9))
+
+
+def _kitti_errors(
+    pair: tuple[Any, Any], lengths_m: Sequence[float]
+) -> tuple[float | None, float | None]:
+    """Return the mean errors over parts of the path: percent and degrees per 100 m."""
     from evo.core import filters, metrics
     from evo.core.units import Unit
 
     translations: list[float] = []
     rotations: list[float] = []
-    for length_m in KITTI_LENGTHS_M:
-        if pair[0].path_length < length_m:
-            break
-        for relation, errors, factor in (
-            (metrics.PoseRelation.translation_part, translations, 100.0 / length_m),
-            (metrics.PoseRelation.rotation_angle_deg, rotations, 1.0 / length_m),
+    for length_m in lengths_m:
+        for relation, errors in (
+            (metrics.PoseRelation.translation_part, translations),
+            (metrics.PoseRelation.rotation_angle_deg, rotations),
         ):
             rpe = metrics.RPE(
                 relation, length_m, Unit.meters, all_pairs=True, pairs_from_reference=True
@@ -327,7 +362,7 @@ def _kitti_errors(pair: tuple[Any, Any]) -> tuple[float | None, float | None]:
                 rpe.process_data(pair)
             except filters.FilterException:
                 continue
-            errors.extend(factor * rpe.error)
+            errors.extend(100.0 / length_m * rpe.error)  # percent; degrees per 100 m
     if not translations:
         return None, None
     return float(np.mean(translations)), float(np.mean(rotations))
@@ -355,3 +390,65 @@ def _numbers(words: Sequence[str], path: Path | str, number: int) -> list[float]
     if not np.isfinite(values).all():
         raise TrajectoryError(f"{path}, line {number}: holds NaN or infinity")
     return values
+
+
+def pose_nees(
+    T_estimate: Array, T_true: Array, covariance: Array, is_up_to_scale: bool = False
+) -> float:
+    """Return the squared error of a pose in units of its covariance; 6 on average if that is so.
+
+    Args:
+        T_estimate: (4, 4), since the pose that is exact by definition.
+        T_true: (4, 4), since the same.
+        covariance: (6, 6) of xi in T_estimate = T_true exp(xi).
+        is_up_to_scale: Whether the length of the way is not known (mono): each pose may then
+            stretch the true way as fits it best, and 5 is right.
+    """
+    if not is_up_to_scale:
+        error = se3.log(se3.inverse(T_true) @ T_estimate)
+        return float(error @ np.linalg.solve(covariance, error))
+    R = T_true[:3, :3]
+    error = np.concatenate([R.T @ T_estimate[:3, 3], se3.log_so3(R.T @ T_estimate[:3, :3])])
+    way = np.concatenate([R.T @ T_true[:3, 3], np.zeros(3)])
+    weighted = np.linalg.solve(covariance, np.column_stack([error, way]))
+    stretch = way @ weighted[:, 0] / max(way @ weighted[:, 1], 1e-30)
+    return float((error - stretch * way) @ (weighted[:, 0] - stretch * weighted[:, 1]))
+
+
+def mean_nees(
+    estimate: Trajectory,
+    truth: Trajectory,
+    is_up_to_scale: bool,
+    max_association_s: float = MAX_ASSOCIATION_S,
+) -> float | None:
+    """Return the mean `pose_nees` of a map, both since its first pose; None without covariances.
+
+    Args:
+        estimate: Poses of one map; the first is taken as exact.
+        truth: Of the same body.
+        is_up_to_scale: As in `pose_nees`.
+        max_association_s: Largest distance of two stamps that count as one time.
+    """
+    if estimate.covariances is None or not len(truth) or len(estimate) < _MIN_POSES:
+        return None
+    after = np.clip(np.searchsorted(truth.stamps_ns, estimate.stamps_ns), 1, len(truth) - 1)
+    gaps = [np.abs(truth.stamps_ns[i] - estimate.stamps_ns) for i in (after - 1, after)]
+    nearest = np.where(gaps[0] <= gaps[1], after - 1, after)
+    pairs = np.flatnonzero(np.minimum(*gaps) <= 1e9 * max_association_s)
+    if len(pairs) < _MIN_POSES:
+        return None
+    from_estimate = se3.inverse(estimate.poses[pairs[0]])
+    from_truth = se3.inverse(truth.poses[nearest[pairs[0]]])
+    return float(
+        np.mean(
+            [
+                pose_nees(
+                    from_estimate @ estimate.poses[i],
+                    from_truth @ truth.poses[nearest[i]],
+                    estimate.covariances[i],
+                    is_up_to_scale,
+                )
+                for i in pairs[1:]
+            ]
+        )
+    )

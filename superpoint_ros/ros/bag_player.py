@@ -37,6 +37,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from superpoint_ros.evaluation.bag import BagError, BagReader, Frame, SensorTopics
 from superpoint_ros.evaluation.sensors import TF_TYPES
+from superpoint_ros.evaluation.tracks import TrackLog
 from superpoint_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 
 EXIT_OK, EXIT_NO_ANSWER, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -44,7 +45,6 @@ EXIT_OK, EXIT_NO_ANSWER, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 _QUEUE = 50  # messages that may wait on their way to us
 _GIVE_UP = 10  # frames without an answer, if none was ever answered
 _SETTLE_S = 1.5  # the nodes look at their publishers four times a second
-_FEATURES_KEPT = 20  # frames whose keypoints wait for the tracker's matches
 
 
 def copy_message(source: Any, target: Any) -> Any:
@@ -126,9 +126,7 @@ class BagPlayer(Node):  # type: ignore[misc]
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if use_clock else None
         self._outputs = "/" + namespace.strip("/")
         self.received: dict[str, set[int]] = {"features": set(), "status": set()}
-        self.tracks: dict[str, Any] = {}
-        self._best_tracks = 0.0
-        self._keypoints: dict[int, Any] = {}
+        self.tracks = TrackLog()
 
     def publish_frame(self, frame: Frame) -> None:
         """Publish calibration, second image and image of one frame, in this order."""
@@ -245,9 +243,7 @@ class BagPlayer(Node):  # type: ignore[misc]
     def _on_features(self, message: Any) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
         self.received["features"].add(stamp_ns)
-        self._keypoints[stamp_ns] = np.array(message.keypoints, np.float32).reshape(-1, 2)
-        while len(self._keypoints) > _FEATURES_KEPT:
-            del self._keypoints[next(iter(self._keypoints))]
+        self.tracks.add_keypoints(stamp_ns, _points(message.keypoints))
         self._log.write(
             "features",
             stamp_ns=stamp_ns,
@@ -267,6 +263,7 @@ class BagPlayer(Node):  # type: ignore[misc]
             map_id=message.map_id,
             num_keypoints=message.num_keypoints,
             num_inliers=message.num_inliers,
+            num_landmarks=message.num_landmarks,
             frames_received=message.frames_received,
             frames_tracked=message.frames_tracked,
             frames_dropped=message.frames_dropped,
@@ -297,24 +294,12 @@ class BagPlayer(Node):  # type: ignore[misc]
         )
 
     def _on_matches(self, message: Any) -> None:
-        """Keep the frame whose tracks show the most: many inliers that moved visibly."""
-        stamp_ns = stamp_to_ns(message.header.stamp)
-        start = np.array(message.reference_keypoints, np.float32).reshape(-1, 2)
-        end = np.array(message.keypoints, np.float32).reshape(-1, 2)
-        inliers = np.array(message.inliers, bool)
-        if not inliers.any() or stamp_ns not in self._keypoints:
-            return
-        moved_px = float(np.median(np.linalg.norm(end - start, axis=1)[inliers]))
-        worth = inliers.sum() * min(moved_px, 25.0)
-        if worth > self._best_tracks:
-            self._best_tracks = worth
-            self.tracks = {
-                "stamp_ns": np.int64(stamp_ns),
-                "keypoints": self._keypoints[stamp_ns],
-                "reference_pixels": start,
-                "pixels": end,
-                "inliers": inliers,
-            }
+        self.tracks.add_matches(
+            stamp_to_ns(message.header.stamp),
+            _points(message.reference_keypoints),
+            _points(message.keypoints),
+            np.array(message.inliers, bool),
+        )
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -369,8 +354,7 @@ def _play(options: argparse.Namespace, stop: threading.Event) -> int:
             try:
                 return _Playback(options, stop, reader, player, log).run()
             finally:
-                if player.tracks:
-                    np.savez(options.record / "tracks.npz", **player.tracks)
+                player.tracks.write(options.record)
                 player.destroy_node()
     finally:
         log.close()
@@ -529,6 +513,11 @@ class _Playback:
                 return False
             self._executor.spin_once(timeout_sec=min(left_s, 0.1))
         return True
+
+
+def _points(flat: Any) -> Any:
+    """Return the points (N, 2) of a flat array of a message."""
+    return np.array(flat, np.float32).reshape(-1, 2)
 
 
 def _info_topic(topic_or_file: str, image: str) -> str:

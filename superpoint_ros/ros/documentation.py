@@ -114,8 +114,9 @@ CHANNELS = (
         "out",
         "odometry",
         "nav_msgs/Odometry",
-        "pose of the base (or camera) in odom and twist in the child frame; the covariances are "
-        "those of the frame against the local map, the drift of the map is not in them yet",
+        "pose of the base (or camera) in odom and twist in the child frame, since the last frame; "
+        "covariances: of the pose along the axes of odom, drift since the start included, of the "
+        "twist along those of the child (mono: in map units; its scale drifts, too)",
     ),
     Channel("tracker_node", "out", "path", "nav_msgs/Path", "the last poses, bounded"),
     Channel(

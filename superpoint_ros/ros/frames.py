@@ -56,9 +56,17 @@ class Mounting:
         return np.asarray(se3.inverse(self.T_odom_world) @ T_odom_child @ self.T_child_cam)
 
     def covariance(self, covariance_cam: Array) -> Array:
-        """Turn a covariance (6, 6) from the camera's axes to the child's, lever arm included."""
+        """Turn a covariance (6, 6) of pose or velocity from the camera's axes to the child's.
+
+        T_odom_child exp(Ad xi) = T_odom_world T_world_cam exp(xi) T_cam_child: the lever arm is
+        in Ad, and where odom lies plays no part.
+        """
         Ad = se3.adjoint(self.T_child_cam)
         return np.asarray(Ad @ covariance_cam @ Ad.T)
+
+    def twist(self, twist_cam: Array) -> Array:
+        """Turn a velocity (6,) from the camera's axes to the child's, lever arm included."""
+        return np.asarray(se3.adjoint(self.T_child_cam) @ twist_cam)
 
     def points(self, points_world: Array) -> Array:
         """Return points (N, 3) in odom, metres."""
@@ -96,25 +104,3 @@ def pose_from_rpy(x: float, y: float, z: float, roll: float, pitch: float, yaw: 
     )
     T[:3, 3] = x, y, z
     return T
-
-
-def body_twist(
-    T_odom_before: Array, T_odom_now: Array, elapsed_s: float, covariance: Array | None
-) -> tuple[Array, Array | None]:
-    """Return the velocity between two poses of the child, in its own axes.
-
-    Args:
-        T_odom_before: (4, 4).
-        T_odom_now: (4, 4).
-        elapsed_s: Time between them, seconds, positive.
-        covariance: (6, 6) of one pose, axes of the child; None if unknown.
-
-    Returns:
-        (6,) linear and angular, m/s and rad/s, and its covariance (6, 6). The errors of two
-        neighbouring poses are taken as independent, which is on the safe side: in truth they
-        share most of it.
-    """
-    twist = se3.log(se3.inverse(T_odom_before) @ T_odom_now) / elapsed_s
-    if covariance is None:
-        return twist, None
-    return twist, np.asarray(2.0 * covariance / elapsed_s**2)

@@ -51,7 +51,6 @@ from superpoint_ros.ros.diagnostics import PERIOD_S, Counters, Diagnostics
 from superpoint_ros.ros.frames import (
     R_BODY_OPTICAL,
     Mounting,
-    body_twist,
     parse_camera_in_base,
     pose_from_rpy,
 )
@@ -171,7 +170,6 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._run = 0  # counts jumps back of time
         self._last_tracked_ns: int | None = None
         self._last_intake_ns: int | None = None
-        self._last_pose: tuple[int, int, Array] | None = None  # stamp, map_id, T_odom_child
         self._map_due = 0.0
         self._activated = self._last_frame = time.monotonic()
         self._tf_buffer = None
@@ -255,6 +253,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
 
     def tear_down(self) -> None:
         """Close the topics and forget the map."""
+        self._odometry.close()
         for timer in self._own_timers:
             self.destroy_timer(timer)
         for service in self._reset_services:
@@ -454,7 +453,6 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             T_world_cam = self._mounting.camera_pose(T_odom_base)
         self._odometry.reset(T_world_cam)
         self._path.clear()
-        self._last_pose = None
         self.counters.add("resets")
 
     def _find_mounting(self, camera_frame: str) -> None:
@@ -521,10 +519,12 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     def _publish_pose(self, result: TrackingResult, header: Any, mounting: Mounting) -> None:
         assert result.T_world_cam is not None
         T_odom_child = mounting.pose(result.T_world_cam)
-        covariance = None
-        if result.covariance is not None:
-            covariance = mounting.covariance(result.covariance)
-        twist, twist_covariance = self._twist(result, T_odom_child, covariance)
+        covariance, twist, twist_covariance = result.covariance, result.twist, None
+        if covariance is not None:
+            covariance = mounting.covariance(covariance)
+        if twist is not None and result.twist_covariance is not None:
+            twist = mounting.twist(twist)
+            twist_covariance = mounting.covariance(result.twist_covariance)
         odom_header = make_header(result.stamp_ns, self.config.odom_frame)
         self._outputs["odometry"].publish(
             odometry_to_message(
@@ -548,14 +548,6 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             if self._is_wanted("local_map"):
                 points = mounting.points(self._odometry.landmarks_world())
                 self._outputs["local_map"].publish(points_to_cloud(points, odom_header))
-
-    def _twist(
-        self, result: TrackingResult, T_odom_child: Array, covariance: Array | None
-    ) -> tuple[Array | None, Array | None]:
-        last, self._last_pose = self._last_pose, (result.stamp_ns, result.map_id, T_odom_child)
-        if last is None or last[1] != result.map_id:
-            return None, None
-        return body_twist(last[2], T_odom_child, (result.stamp_ns - last[0]) / 1e9, covariance)
 
     def _publish_status(self, result: TrackingResult, header: Any, num_keypoints: int) -> None:
         status = status_to_message(result, header, self.config.odometry.mode, num_keypoints)

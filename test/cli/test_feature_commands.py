@@ -15,6 +15,7 @@ import torch
 from superpoint_ros.cli.main import main
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
 from superpoint_ros.network.weights import ModelCard, save_weights
+from superpoint_ros.training.shapes import KINDS
 
 SHIFT = np.array([16, 8])  # whole cells: the untrained network then repeats itself exactly
 
@@ -75,6 +76,20 @@ def test_match_finds_the_shift(folder: Path, tmp_path: Path) -> None:
     assert result["inliers"] <= result["matches"] == len(result["pixels_a"])
 
 
+def test_match_and_extract_take_classical_features(folder: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "m.json"
+    argv = ["match", str(folder / "a.png"), str(folder / "b.png"), "--features", "orb"]
+    assert main([*argv, "--json", str(summary)]) == 0
+    result = json.loads(summary.read_text())
+    assert result["model_id"] == "orb"
+    H_b_a = np.array(result["H_b_a"])
+    np.testing.assert_allclose(H_b_a[:2, 2], -SHIFT, atol=1.0)
+    argv = ["extract", str(folder / "a.png"), "--features", "harris", "--max-keypoints", "7"]
+    assert main([*argv, "--out", str(tmp_path / "a.npz")]) == 0
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["descriptors"].shape == (7, 0)
+
+
 def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "b.json"
     argv = ["benchmark", "--size", "48x80", "--size", "40x56", "--batch", "1", "2"]
@@ -107,8 +122,12 @@ def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["extract", "{a}", "--precision", "fp8"], "engine.precision: 'fp8'"),
         (["match", "{a}", "{a}", "--ratio", "2"], "max_ratio: 2.0 is above"),
         (["match", "{a}", "{w}"], "w.safetensors: not an image"),
+        (["match", "{a}", "{a}", "--features", "fast"], "has no descriptors to match"),
+        (["extract", "{a}", "--features", "surf"], "'surf': known: rootsift"),
+        (["evaluate", "synthetic", "--count", "3"], "--count 3: at least 9, one of each kind"),
         (["benchmark", "--size", "480"], "--size 480: expected HEIGHTxWIDTH"),
         (["benchmark", "--frames", "0"], "at least 1"),
+        (["benchmark", "--odometry", "10"], "more than 10 frames"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
@@ -129,8 +148,16 @@ def test_two_weights_of_one_name_are_both_measured(folder, tmp_path):
     copy = tmp_path / "w.safetensors"
     copy.write_bytes((folder / "w.safetensors").read_bytes())
     path = tmp_path / "report.json"
-    argv = ["evaluate", "synthetic", "--count", "1", "--json", str(path)]
+    argv = ["evaluate", "synthetic", "--count", "9", "--json", str(path)]
+    argv += ["--pictures", str(tmp_path / "pictures")]
     for file in (folder / "w.safetensors", copy):
         argv += ["--weights", str(file)]
     assert main(argv) == 0
-    assert {"w", "w'"} <= set(json.loads(path.read_text())["methods"])
+    methods = json.loads(path.read_text())["methods"]
+    assert {"w", "w'", "fast", "harris", "shi-tomasi"} == set(methods)
+    row = methods["shi-tomasi"]
+    kinds = row["kinds_clean"]
+    assert set(kinds) == set(KINDS) - {"ellipses", "noise"}  # nothing to find there
+    assert row["ap_clean"] == pytest.approx(np.mean([kind["ap"] for kind in kinds.values()]))
+    assert row["ap_clean"] > row["ap_all_clean"]  # where every detection in noise is a mistake
+    assert cv2.imread(str(tmp_path / "pictures" / "w_noisy.png")).shape[1] == 9 * (3 * 160 + 4)

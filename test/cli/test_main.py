@@ -11,7 +11,7 @@ from superpoint_ros import __version__
 from superpoint_ros.cli import main as cli
 from superpoint_ros.config import ConfigError
 
-HEAVY = ("torch", "cv2", "rclpy", "gtsam", "matplotlib")
+HEAVY = ("torch", "cv2", "rclpy", "matplotlib")
 
 
 @pytest.fixture

@@ -15,14 +15,15 @@ from superpoint_ros.cli import run as cli_run
 from superpoint_ros.cli.main import main
 from superpoint_ros.graph import NodeSpec, vo_graph
 
-WAITS = "import time; print('up', flush=True); time.sleep(60)"
+# One write: several children share a pipe.
+WAITS = "import os, time; os.write(1, b'up\\n'); time.sleep(60)"
 QUIET = (
-    "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit(0)); "
-    "print('up', flush=True); time.sleep(60)"
+    "import os, signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit(0)); "
+    "os.write(1, b'up\\n'); time.sleep(60)"
 )
 STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    "import os, signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(1, b'up\\n'); time.sleep(60)"
 )
 
 

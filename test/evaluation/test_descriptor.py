@@ -28,7 +28,8 @@ def test_errors_and_matching_score_by_hand() -> None:
     errors = match_errors(matches, A, B, SHIFT)
     assert errors == pytest.approx([1.0, 4.0])
     # One correct match; two points of a are seen by b, two of b by a.
-    assert matching_score(errors, A, B, SHIFT) == pytest.approx(0.5)
+    assert matching_score((1, 1), A, B, SHIFT) == pytest.approx(0.5)
+    assert matching_score((1, 2), A, B, SHIFT) == pytest.approx(0.75)
 
 
 def test_beyond_the_horizon_no_match_is_right() -> None:
@@ -41,3 +42,7 @@ def test_nearest_neighbour_ap_by_hand() -> None:
     assert nearest_neighbour_ap(A, B, SHIFT) == pytest.approx(1.0)
     swapped = features([[31, 10], [50, 44], [5, 5]], np.eye(3)[[1, 0, 2]])
     assert nearest_neighbour_ap(A, swapped, SHIFT) == 0.0
+    # Point 2 of a outbids point 0: one of two neighbours is right from a to b, none from b to a.
+    louder = features([[10, 10], [30, 40], [75, 5]], np.array([[1, 0, 0], [0, 0, 0], [2, 0, 0]]))
+    assert nearest_neighbour_ap(louder, B, SHIFT) == pytest.approx(0.5)
+    assert nearest_neighbour_ap(louder, B, SHIFT, is_symmetric=True) == pytest.approx(0.25)

@@ -38,6 +38,12 @@ def test_each_corner_is_found_once_by_the_best_detection() -> None:
     )
     assert judged.is_correct.tolist() == [False, True, True, False]
     assert judged.distances_px[1:3] == pytest.approx([1.0, 1.0])
+    doubtful = np.array([[71.0, 41], [41, 31]])  # the last harms no right detection
+    lenient = judge_detections(
+        keypoints, np.array([0.5, 0.9, 0.8, 0.7]), np.array([[10.0, 10], [41, 30]]), 3.0, doubtful
+    )
+    assert lenient.scores.tolist() == [0.5, 0.9, 0.8]
+    assert lenient.is_correct.tolist() == [False, True, True]
     joined = join_detections([judged, judged])
     assert joined.num_true == 6
     assert len(joined.scores) == 8

@@ -1,5 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import csv
 import json
 from pathlib import Path
 
@@ -7,18 +8,21 @@ import cv2
 import numpy as np
 import pytest
 
-from superpoint_ros.cli import evaluate_homography
+from superpoint_ros.cli.main import main
 from superpoint_ros.config import ConfigError
+from superpoint_ros.data import Array, Features
 from superpoint_ros.evaluation.homography import (
-    BASELINES,
-    PROTOCOLS,
-    Protocol,
+    PairResult,
+    confidence_intervals,
     corner_error,
     evaluate_pair,
-    resize_pair,
+    evaluate_sets,
     summarise,
 )
-from superpoint_ros.evaluation.hpatches import HomographyPair, read_pairs
+from superpoint_ros.evaluation.hpatches import HomographyPair, list_sets
+from superpoint_ros.evaluation.pictures import choose_pairs
+from superpoint_ros.evaluation.protocol import PROTOCOLS, Protocol, Setting, fit_image
+from superpoint_ros.features.classical import make_classical
 from superpoint_ros.geometry.homography import warp_points
 
 H_B_A = np.array([[0.95, 0.08, 6.0], [-0.06, 1.02, 5.0], [1e-4, -5e-5, 1.0]])
@@ -32,30 +36,122 @@ def textured_pair() -> HomographyPair:
     return HomographyPair("set/1-2", image, warped, H_B_A)
 
 
-@pytest.mark.parametrize("name", BASELINES)
-def test_a_warped_texture_is_solved_and_measured_as_solved(name: str) -> None:
-    protocol = Protocol("test", longer_side_px=0, max_keypoints=300)
-    result = evaluate_pair(textured_pair(), BASELINES[name](300), protocol)
+@pytest.mark.parametrize("is_mutual", [True, False])
+@pytest.mark.parametrize("name", ["rootsift", "orb"])
+def test_a_warped_texture_is_solved_and_measured_as_solved(name: str, is_mutual: bool) -> None:
+    protocol = Protocol("test", Setting(max_keypoints=300), is_mutual=is_mutual)
+    result = evaluate_pair(textured_pair(), make_classical(name, 300), protocol)
     assert result.corner_error_px < 1.5
     assert result.repeatability > 0.6
     assert result.localization_px < 1.5
-    assert result.mma3 > 0.9
-    assert 0.0 < result.matching_score <= 1.0
+    assert result.mma3 > (0.9 if is_mutual else 0.6)
+    assert 0.3 < result.matching_score <= 1.0
     summary = summarise([result, result])
     assert summary["he3"] == 1.0
     assert summary["pairs"] == 2
 
 
-def test_resizing_carries_the_homography_along_on_a_non_square_image() -> None:
-    """A known point goes through resize and homography in either order."""
-    small = resize_pair(textured_pair(), 200)
-    assert small.image_a.shape == (120, 200)
-    assert small.image_b.shape == (137, 200)
-    points = np.array([[100.0, 50.0], [333.0, 201.0]])
-    mapped = warp_points(H_B_A, points)
-    points_small = (points + 0.5) * 0.5 - 0.5
-    expected = (mapped + 0.5) * np.array([200 / 380, 137 / 260]) - 0.5
-    np.testing.assert_allclose(warp_points(small.H_b_a, points_small), expected, atol=1e-9)
+# The dots, in pixels of image a; b is a portrait, turned and zoomed: no errors cancel.
+SIZE_A_HW, SIZE_B_HW = (300, 500), (900, 700)
+DOTS_A = np.array([[150.3, 80.6], [341.0, 95.2], [171.7, 240.1], [322.4, 190.8], [240.9, 140.5]])
+ANGLE = np.deg2rad(70.0)
+H_DOTS = np.array(
+    [
+        [1.5 * np.cos(ANGLE), -1.5 * np.sin(ANGLE), 440.0],
+        [1.5 * np.sin(ANGLE), 1.5 * np.cos(ANGLE), 30.0],
+        [1e-4, 5e-5, 1.0],
+    ]
+)
+
+
+def draw_dots(points: Array, size_hw: tuple[int, int]) -> Array:
+    """Gaussian dots around exact centres, each fainter than the one before."""
+    y, x = np.mgrid[: size_hw[0], : size_hw[1]]
+    image = np.zeros(size_hw)
+    for index, (px, py) in enumerate(points):
+        level = 250.0 - 40.0 * index
+        image += level * np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 5.0**2))
+    return image.astype(np.uint8)
+
+
+def find_dots(image: Array) -> Features:
+    """Centres of mass, told apart by their mass."""
+    count, labels = cv2.connectedComponents((image > 3).astype(np.uint8))
+    found = []
+    for label in range(1, count):
+        y, x = np.nonzero(labels == label)
+        mass = image[y, x].astype(float)
+        found.append((mass.sum(), (x * mass).sum() / mass.sum(), (y * mass).sum() / mass.sum()))
+    table = np.array(sorted(found, reverse=True), np.float32).reshape(-1, 3)
+    scores = np.linspace(1.0, 0.5, len(table)).astype(np.float32)
+    descriptors = np.eye(len(DOTS_A), dtype=np.float32)[: len(table)]
+    return Features(table[:, 1:], scores, descriptors, (image.shape[0], image.shape[1]))
+
+
+def write_ppm(path: Path, image: Array) -> None:
+    assert cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+
+
+def write_dots(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    write_ppm(folder / "1.ppm", draw_dots(DOTS_A, SIZE_A_HW))
+    write_ppm(folder / "2.ppm", draw_dots(warp_points(H_DOTS, DOTS_A), SIZE_B_HW))
+    np.savetxt(folder / "H_1_2", H_DOTS)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_known_points_survive_every_protocol(name: str, tmp_path: Path) -> None:
+    """From files through resizing, cropping and the homography to the numbers, not square.
+
+    Half a pixel forgotten in one of them has moved published numbers threefold.
+    """
+    write_dots(tmp_path / "v_dots")
+    sizes = []
+
+    def extract(image: Array) -> Features:
+        sizes.append(image.shape)
+        return find_dots(image)
+
+    results, matches = evaluate_sets(
+        list_sets(tmp_path), {"dots": lambda _: extract}, PROTOCOLS[name]
+    )
+    (result,) = results["dots"]
+    assert (result.repeatability, result.matching_repeatability) == (1.0, 1.0)
+    assert result.localization_px < 0.1
+    assert result.matching_localization_px < 0.1
+    assert result.corner_error_px < 0.5
+    assert (result.matching_score, result.mma3, result.nn_map) == (1.0, 1.0, 1.0)
+    assert matches["dots"][0].is_correct.all()
+    expected = {
+        "l640": [(384, 640), (640, 498)],
+        "native": [SIZE_A_HW, SIZE_B_HW],
+        "paper-hpatches": 2 * [(480, 640)] + 2 * [(240, 320)],
+    }
+    assert sizes == expected.get(name, expected["paper-hpatches"])  # each image once per setting
+
+
+def test_cropping_keeps_the_aspect_ratio_and_the_middle() -> None:
+    image = draw_dots(DOTS_A, SIZE_A_HW)
+    fitted, H = fit_image(image, PROTOCOLS["rpautrat-hpatches"].settings[1])
+    assert fitted.shape == (240, 320)
+    middle = (np.array([[500, 300]]) - 1) / 2
+    np.testing.assert_allclose(warp_points(H, middle), [[159.5, 119.5]], atol=1e-9)
+    assert H[0, 0] == pytest.approx(0.8)
+    assert H[1, 1] == pytest.approx(0.8)
+
+
+def test_points_the_other_image_does_not_see_go_before_the_limit() -> None:
+    """300 points "detected in common": the best of the shared ones, not the shared of the best."""
+    H_b_a = np.array([[1.0, 0, -40], [0, 1, 0], [0, 0, 1]])  # b begins 40 pixels further right
+    keypoints = np.array([[10.0, 20], [20, 30], [50, 20], [60, 30], [70, 10]], np.float32)
+    features = Features(
+        keypoints, np.linspace(1, 0.5, 5, dtype=np.float32), np.eye(5, dtype=np.float32), (48, 80)
+    )
+    pair = HomographyPair("x", np.zeros((48, 80)), np.zeros((48, 80)), H_b_a)
+    for candidates, kept in ((0, 5), (5, 2)):
+        protocol = Protocol("t", Setting(max_keypoints=2, candidates=candidates))
+        result = evaluate_pair(pair, lambda _: features, protocol)
+        assert result.num_keypoints_a == kept
 
 
 def test_corner_error_by_hand() -> None:
@@ -66,47 +162,110 @@ def test_corner_error_by_hand() -> None:
 
 def test_protocol_l640_is_what_its_name_says() -> None:
     protocol = PROTOCOLS["l640"]
-    assert (protocol.longer_side_px, protocol.max_keypoints) == (640, 1000)
+    assert (protocol.matching.longer_side_px, protocol.max_keypoints) == (640, 1000)
     assert (protocol.max_distance_px, protocol.ransac_px) == (3.0, 3.0)
 
 
-def write_set(folder: Path) -> None:
+def result_of(pair: str, corner_error_px: float, repeatability: float = 0.5) -> PairResult:
+    return PairResult(pair, corner_error_px, repeatability, *[0.5] * 6, 9, 9, 9)
+
+
+def test_interval_is_over_sets_not_pairs() -> None:
+    """Ten pairs of one scene tell no more about other scenes than one pair does."""
+    good = [result_of(f"a/1-{k}", 0.5) for k in range(2, 12)]
+    bad = [result_of(f"b/1-{k}", 9.0) for k in range(2, 12)]
+    low, high = confidence_intervals([*good, *bad])["he3"]
+    assert (low, high) == (0.0, 1.0)
+    many = [result_of(f"{k}/1-2", 0.5 if k % 2 else 9.0) for k in range(100)]
+    low, high = confidence_intervals(many)["he3"]
+    assert (0.5 - low, high - 0.5) == pytest.approx((0.098, 0.098), abs=0.02)  # 1.96 * 0.05
+
+
+def test_what_only_detects_has_no_matching_numbers() -> None:
+    protocol = Protocol("test", Setting(max_keypoints=300))
+    result = evaluate_pair(textured_pair(), make_classical("harris", 300), protocol)
+    assert result.repeatability > 0.5
+    summary = summarise([result])
+    assert np.isnan([summary["he3"], summary["mma3"], summary["matching_score"]]).all()
+    assert set(confidence_intervals([result])) == {"repeatability", "localization_px"}
+
+
+def test_best_and_worst_pairs_are_chosen_once() -> None:
+    results = [result_of("a/1-2", 3.0), result_of("a/1-3", 0.2), result_of("a/1-4", np.inf)]
+    assert choose_pairs(results, 1) == [("best-1", 1), ("worst-1", 2)]
+    assert choose_pairs(results, 2) == [("best-1", 1), ("best-2", 0), ("worst-1", 2)]
+
+
+def write_set(folder: Path, others: tuple[int, ...] = (2,)) -> None:
     pair = textured_pair()
     folder.mkdir(parents=True)
-    cv2.imwrite(str(folder / "1.png"), pair.image_a)
-    cv2.imwrite(str(folder / "2.png"), pair.image_b)
-    np.savetxt(folder / "H_1_2", H_B_A)
+    write_ppm(folder / "1.ppm", pair.image_a)
+    for other in others:
+        write_ppm(folder / f"{other}.ppm", pair.image_b)
+        np.savetxt(folder / f"H_1_{other}", H_B_A)
 
 
 def test_reader_names_what_is_wrong(tmp_path: Path) -> None:
-    write_set(tmp_path / "wall")
-    assert [pair.name for pair in read_pairs(tmp_path)] == ["wall/1-2"]
-    (tmp_path / "wall" / "2.png").unlink()
-    with pytest.raises(ConfigError, match=r"wall: has no image 2"):
-        read_pairs(tmp_path)
-    (tmp_path / "wall" / "H_1_2").write_text("1 2 3")
+    write_set(tmp_path / "i_wall", (2, 3))
+    assert list_sets(tmp_path)[0].pair_names == ("i_wall/1-2", "i_wall/1-3")
+    (tmp_path / "i_wall" / "2.ppm").unlink()
+    with pytest.raises(ConfigError, match=r"i_wall: has no image 2"):
+        list_sets(tmp_path)
+    (tmp_path / "i_wall" / "H_1_2").write_text("1 2 3")
+    write_set(tmp_path / "v_a")
+    with pytest.raises(ConfigError, match=r"has no image 2"):
+        list_sets(tmp_path)
+    (tmp_path / "i_wall" / "2.ppm").write_text("no image")
     with pytest.raises(ConfigError, match="H_1_2"):
-        read_pairs(tmp_path)
+        list_sets(tmp_path)
     with pytest.raises(ConfigError, match="is not a folder"):
-        read_pairs(tmp_path / "absent")
+        list_sets(tmp_path / "absent")
 
 
-def test_command_writes_the_keys_of_the_design(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_command_reports_groups_pairs_and_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import argparse
-
-    write_set(tmp_path / "sets" / "wall")
-    parser = argparse.ArgumentParser()
-    evaluate_homography.add_arguments(parser)
-    out = tmp_path / "report.json"
-    args = parser.parse_args([str(tmp_path / "sets"), "--baselines", "orb", "--json", str(out)])
-    monkeypatch.setattr(
-        evaluate_homography, "_methods", lambda *_: {"orb": (BASELINES["orb"](500), {})}
-    )
-    assert evaluate_homography.run(args) == 0
-    row = json.loads(out.read_text())["methods"]["orb"]
+    """A folder in the layout of HPatches through the whole command."""
+    for name in ("i_wall", "v_wall"):
+        write_set(tmp_path / "sets" / name)
+    report, pairs, pictures = tmp_path / "r.json", tmp_path / "p.csv", tmp_path / "pictures"
+    argv = ["evaluate", "homography", str(tmp_path / "sets"), "--protocol", "native"]
+    argv += ["--baselines", "orb,fast", "--json", str(report), "--pairs", str(pairs)]
+    argv += ["--pictures", str(pictures)]
+    assert main(argv) == 0
+    printed = capsys.readouterr().out
+    assert "(2 pairs of 2 sets, native)" in printed
+    assert printed.count("  illumination") == 3
+    methods = json.loads(report.read_text())["methods"]
+    assert list(methods) == ["superpoint", "orb", "fast"]
+    row = methods["orb"]
     for key in ("he1", "he3", "he5", "repeatability", "localization_px", "matching_score"):
         assert isinstance(row[key], float)
-    assert row["pairs"] == 1
-    assert {"mma3", "nn_map", "per_pair"} <= set(row)
+        assert len(row["interval_95"][key]) == 2
+    assert {"mma3", "nn_map", "illumination", "viewpoint"} <= set(row)
+    assert (row["pairs"], row["viewpoint"]["pairs"]) == (2, 1)
+    assert len(row["per_pair"]) == 2
+    assert methods["fast"]["he3"] is None
+    assert methods["superpoint"]["he3"] == 1.0
+    with pairs.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 6
+    assert rows[0]["method"] == "superpoint"
+    assert float(rows[0]["corner_error_px"]) < 3
+    picture = cv2.imread(str(pictures / "orb_best-1_i_wall_1-2_matches.jpg"))
+    assert picture.shape == (260, 780, 3)
+    assert len(list(pictures.glob("fast_*_keypoints.jpg"))) == 2
+    assert not list(pictures.glob("fast_*_matches.jpg"))
+    index = (pictures / "index.html").read_text()
+    assert index.count("<img") == 4 + 4 + 2
+    assert ", i_wall/1-2: repeatability" in index
+
+
+def test_a_wrong_protocol_or_baseline_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_set(tmp_path / "wall")
+    assert main(["evaluate", "homography", str(tmp_path), "--protocol", "l64"]) == 2
+    assert "known: l640, native, paper-hpatches" in capsys.readouterr().err
+    assert main(["evaluate", "homography", str(tmp_path), "--baselines", "surf"]) == 2
+    assert "'surf': known: rootsift" in capsys.readouterr().err

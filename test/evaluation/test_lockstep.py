@@ -16,7 +16,14 @@ import pytest
 from superpoint_ros.data import Array, Features, Observation, TrackingResult, TrackingState
 from superpoint_ros.evaluation.bag import BagError, BagReader, Frame
 from superpoint_ros.evaluation.folders import make_camera_info
-from superpoint_ros.evaluation.lockstep import LockstepRun, round_descriptors, run_odometry
+from superpoint_ros.evaluation.lockstep import (
+    Lane,
+    LaneGroup,
+    LockstepRun,
+    round_descriptors,
+    run_lanes,
+    run_odometry,
+)
 from superpoint_ros.evaluation.trajectory import evaluate_trajectory
 from superpoint_ros.geometry.camera import CalibrationError
 from superpoint_ros.odometry.observation import StereoConfig
@@ -165,6 +172,34 @@ def test_both_images_of_a_stereo_pair_go_through_in_one_batch() -> None:
         [frame(20, camera_info=info, second=right, second_camera_info=right_info)], extract, again
     )
     np.testing.assert_allclose(again.observations[0].depth, [0.5])
+
+
+def test_lanes_share_one_pass_and_each_gets_its_own_frames() -> None:
+    images: list[int] = []
+
+    def extract_batch(batch: Sequence[Array]) -> list[Features]:
+        images.extend(int(image[0, 0]) for image in batch)
+        return [extract(image) for image in batch]
+
+    every, third = Lane(Recorder()), Lane(Recorder(), keeps=lambda i: i % 3 == 0)
+    darker = Lane(Recorder(), keeps=lambda i: i != 1)
+    run_lanes(
+        iter([frame(i) for i in range(5)]),
+        [
+            LaneGroup(extract_batch, [every, third]),
+            LaneGroup(extract_batch, [darker], lambda image, position, camera: image + 10),
+        ],
+    )
+    assert images == [0, 10, 1, 2, 12, 3, 13, 4, 14]  # shared where it can be, not made in vain
+    stamps = [[o.stamp_ns for o in lane.odometry.observations] for lane in (every, third, darker)]
+    assert stamps == [[1000, 1001, 1002, 1003, 1004], [1000, 1003], [1000, 1002, 1003, 1004]]
+    assert darker.odometry.observations[1].features.keypoints[0, 0] == 12
+    run = third.finish()
+    assert run.stamps_ns == [1000, 1003]
+    assert run.latencies_ms["network"].shape == (2,)
+    totals = sum(run.latencies_ms[name] for name in ("decode", "network", "observe", "track"))
+    np.testing.assert_allclose(run.latencies_ms["total"], totals, rtol=1e-5)
+    assert run.wall_s >= 1e-3 * float(run.latencies_ms["total"].sum()) * 0.999
 
 
 @pytest.mark.parametrize("is_rectified", [False, True])

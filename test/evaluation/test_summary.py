@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from superpoint_ros.evaluation.report import print_summary, write_report
-from superpoint_ros.evaluation.summary import RunRecord, Summary, summarize
-from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
+from superpoint_ros.data import TrackingState
+from superpoint_ros.evaluation.conditions import Condition
+from superpoint_ros.evaluation.lockstep import LockstepRun
+from superpoint_ros.evaluation.map_points import MapPoints
+from superpoint_ros.evaluation.moments import Moment, compress
+from superpoint_ros.evaluation.report import plot_trajectory, print_summary, write_run
+from superpoint_ros.evaluation.results import BagResult
+from superpoint_ros.evaluation.summary import RunRecord, summarize
+from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory, read_kitti
 from superpoint_ros.files import write_json
 
 T0, STEP = 1_700_000_000_000_000_000, 100_000_000
@@ -110,26 +116,39 @@ def test_skipped_frames_and_gaps_are_counted() -> None:
 def test_an_empty_run_is_no_crash(tmp_path: Path) -> None:
     summary = summarize(record(make_trajectory([], []), stamps_ns=[]), circle())
     assert summary.values["coverage"] == 0.0
-    write_report(tmp_path, summary, make_trajectory([], []))
+    plot_trajectory(tmp_path / "trajectory.png", summary)
     print_summary(summary, Console(file=io.StringIO()))
 
 
 @pytest.mark.parametrize("truth", [circle(), None])
-def test_report_files(tmp_path: Path, truth: Trajectory | None) -> None:
-    summary: Summary = summarize(record(circle()), truth)
-    picture = np.zeros((24, 40, 3), np.uint8)
-    paths = write_report(tmp_path / "out", summary, circle(), picture)
+def test_files_of_a_run(tmp_path: Path, truth: Trajectory | None) -> None:
+    path = circle()
+    run = LockstepRun(
+        path.stamps_ns.tolist(), [TrackingState.TRACKING] * 40, list(path.poses), [0] * 40
+    )
+    jpeg, size_wh = compress(np.full((24, 40, 3), 50, np.uint8))
+    moment = Moment(T0, TrackingState.TRACKING, 9, 8, jpeg, size_wh)
+    landmarks = MapPoints(np.zeros((1, 3)), np.zeros(1, np.uint8), np.zeros(1, int))
+    summary = summarize(record(path), truth)
+    result = BagResult(Condition(), 0, run, summary, truth, (moment,), landmarks)
+    paths = write_run(tmp_path / "out", result)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "annotated.png",
-        "summary.json",
+        "map.ply",
         "trajectory.png",
         "trajectory.tum",
+        "trajectory_kitti.txt",
+        "trajectory_kitti_times.txt",
     ]
-    assert len(paths) == 4
-    assert json.loads(paths[0].read_text())["frames"] == 40
+    assert len(paths) == 6
+    times = (tmp_path / "out" / "trajectory_kitti_times.txt").read_text().split()
+    assert times[1] == "1700000000.100000000"
+    again = read_kitti(tmp_path / "out" / "trajectory_kitti.txt", run.stamps_ns)
+    np.testing.assert_allclose(again.poses, path.poses, atol=1e-8)
     plot = cv2.imread(str(tmp_path / "out" / "trajectory.png"))
     assert plot.shape[1] > plot.shape[0] > 400
     assert len(np.unique(plot.reshape(-1, 3), axis=0)) > 50  # something is drawn
+    assert cv2.imread(str(tmp_path / "out" / "annotated.png")).shape == (24, 40, 3)
 
 
 def test_table_shows_the_numbers() -> None:

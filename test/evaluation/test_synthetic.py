@@ -21,6 +21,7 @@ from superpoint_ros.evaluation.synthetic import (
 )
 from superpoint_ros.geometry.camera import Camera
 from superpoint_ros.geometry.se3 import inverse, transform_points
+from superpoint_ros.geometry.triangulation import back_project
 
 DISTORTION = [0.2624, -0.9531, -0.0054, 0.0026, 1.1633]  # of the Kinect of TUM fr1
 
@@ -227,6 +228,22 @@ def test_what_spoils_the_images():
     assert (noisy.astype(float) - sharp)[sharp > 20].std() == pytest.approx(4.0, rel=0.05)
     dark = SyntheticSequence(make_config(noise_grey=0.0, blackout_s=[0.5, 1.5])).frame(30).image
     assert not dark.any()
+    blinded = make_config(noise_grey=0.0, blackout_s=[0.5, 1.5], blackout_grey=255.0)
+    assert (SyntheticSequence(blinded).frame(30).image == 255).all()
+
+
+def test_a_plane_is_all_that_there_is_to_see():
+    config = make_config(trajectory="sweep", scene={"shape": "plane"})
+    sequence = SyntheticSequence(config)
+    for index in (0, 60, 300):
+        T_world_cam = sequence.pose(index / config.rate_hz)
+        depth = sequence.renderer.render_depth(T_world_cam)
+        assert np.isfinite(depth).all()
+        rows, columns = np.indices(depth.shape).reshape(2, -1)
+        K = sequence.camera.K
+        points = back_project(np.column_stack([columns, rows]), depth.ravel(), K)
+        world = points @ T_world_cam[:3, :3].T + T_world_cam[:3, 3]
+        np.testing.assert_allclose(world[:, 1], config.scene.room_m[1] / 2, atol=1e-3)
 
 
 def test_dropped_frames():

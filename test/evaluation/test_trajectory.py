@@ -91,10 +91,28 @@ def test_kitti_errors_of_one_percent_drift() -> None:
         moved(straight, np.eye(4), scale=1.01), straight, with_scale=False
     )
     assert errors.kitti_t_err_percent == pytest.approx(1.0, rel=0.02)
-    assert errors.kitti_r_err_deg_per_m == pytest.approx(0.0, abs=1e-6)
+    assert errors.kitti_r_err_deg_per_100m == pytest.approx(0.0, abs=1e-4)
+    assert errors.kitti_lengths_m == (100.0, 200.0, 300.0)
     assert errors.path_length_m == pytest.approx(319.0)
-    short = evaluate_trajectory(truth.take(np.arange(50)), truth, with_scale=False)
-    assert short.kitti_t_err_percent is None
+
+
+def test_kitti_errors_of_a_short_path_are_over_shares_of_it() -> None:
+    # 50 m that turn by 0.06 degrees each metre too much: 6 degrees per 100 m.
+    n = 51
+    truth = [se3.exp(np.array([0.0, 0.0, z, 0.0, 0.0, 0.0])) for z in np.arange(n, dtype=float)]
+    stamps_ns = [T0 + i * 100_000_000 for i in range(n)]
+    turned = [np.eye(4)]
+    step = se3.exp(np.array([0.0, 0.0, 1.0, 0.0, np.radians(0.06), 0.0]))
+    for _ in range(n - 1):
+        turned.append(turned[-1] @ step)
+    path = make_trajectory(stamps_ns, truth)
+    errors = evaluate_trajectory(make_trajectory(stamps_ns, turned), path, with_scale=False)
+    assert errors.kitti_lengths_m == pytest.approx([5, 10, 15, 20, 25, 30, 35, 40])
+    assert errors.kitti_r_err_deg_per_100m == pytest.approx(6.0, rel=0.01)
+    assert 0.0 < errors.kitti_t_err_percent < 5.0
+    standing = Trajectory(path.stamps_ns, np.tile(np.eye(4), (n, 1, 1)))
+    errors = evaluate_trajectory(standing, standing, with_scale=False)
+    assert (errors.kitti_t_err_percent, errors.kitti_lengths_m) == (None, ())
 
 
 def test_association_is_by_stamp() -> None:

@@ -108,6 +108,9 @@ def test_two_processes_over_dds_give_the_poses_of_lock_step(room, weights, tmp_p
     assert (summary["frames"], summary["tracked"], summary["coverage"]) == (FRAMES, FRAMES, 1.0)
     assert summary["ate_rmse_m"] < 0.02
     assert {"p50", "p95", "p99"} == set(summary["latency_ms"]["total"])
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/jpeg") >= 4  # start, middle, fewest inliers, end
+    assert f"{FRAMES} of {FRAMES}, never lost" in report
     for name in ("summary.json", "trajectory.tum", "trajectory.png", "annotated.png"):
         assert (tmp_path / "out" / name).stat().st_size > 100, name
 

@@ -1,0 +1,142 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a camera did, frame by frame, as a person reads it: places, angles, errors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from superpoint_ros.data import Array
+from superpoint_ros.evaluation.summary import Summary
+from superpoint_ros.evaluation.trajectory import pose_nees
+from superpoint_ros.geometry import se3
+
+# Worlds have z up (robots) or y down (cameras), hardly ever x, whatever a tilted camera suggests.
+_UP_WEIGHTS = (0.4, 1.0, 1.0)
+_SAME_TIME_NS = 1_000  # evo keeps stamps as float64 seconds
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Poses and errors of all frames; NaN for a frame without.
+
+    Attributes:
+        times_s: (N,) seconds since the first frame.
+        positions: (N, 3) of the camera; aligned with the truth where there is one.
+        angles_deg: (N, 3) yaw (about the image's y axis), pitch (about x) and roll (about the
+            optical axis) since the first pose.
+        true_positions: (N, 3) the truth, at the frames that have a pose; None: not known.
+        true_angles_deg: (N, 3) likewise.
+        position_errors_m: (N,) likewise.
+        rotation_errors_deg: (N,) angle between the rotations since the first pose.
+        nees: (N,) squared error of the pose since the first one in units of its covariance, see
+            `trajectory.pose_nees`; None: not known.
+        up: Index of the world's axis that points most upwards in the images.
+        up_sign: 1 or -1: its direction.
+    """
+
+    times_s: Array
+    positions: Array
+    angles_deg: Array
+    true_positions: Array | None
+    true_angles_deg: Array | None
+    position_errors_m: Array | None
+    rotation_errors_deg: Array | None
+    nees: Array | None
+    up: int
+    up_sign: int
+
+
+def motion_of(summary: Summary, stamps_ns: Array) -> Motion:
+    """Return the motion of a run's longest map over all its frames.
+
+    Args:
+        summary: Of the run.
+        stamps_ns: (N,) of all frames, ascending.
+    """
+    errors = summary.errors
+    found = summary.estimate if errors is None else errors
+    poses = summary.estimate.poses if errors is None else errors.aligned
+    rows = _rows_of(found.stamps_ns, stamps_ns)
+
+    def spread(values: Array) -> Array:
+        full = np.full((len(stamps_ns), *values.shape[1:]), np.nan)
+        full[rows] = values
+        return full
+
+    rotations = _since_first(poses)
+    truth = None if errors is None else errors.truth
+    down = (poses if truth is None else truth)[:, :3, 1].sum(axis=0) if len(poses) else np.zeros(3)
+    up = int(np.argmax(np.abs(down) * _UP_WEIGHTS))
+    return Motion(
+        times_s=(stamps_ns - stamps_ns[0]) * 1e-9,
+        positions=spread(poses[:, :3, 3]),
+        angles_deg=spread(_angles_deg(rotations)),
+        true_positions=None if truth is None else spread(truth[:, :3, 3]),
+        true_angles_deg=None if truth is None else spread(_angles_deg(_since_first(truth))),
+        position_errors_m=None if errors is None else spread(errors.errors_m),
+        rotation_errors_deg=(
+            None if truth is None else spread(_angle_between_deg(rotations, _since_first(truth)))
+        ),
+        nees=None if truth is None else _nees(summary, spread),
+        up=up,
+        up_sign=1 if down[up] < 0.0 else -1,
+    )
+
+
+def _nees(summary: Summary, spread: Callable[[Array], Array]) -> Array | None:
+    """Return the NEES of all frames since the first pose; None if covariances are not known."""
+    covariances, errors = summary.estimate.covariances, summary.errors
+    if covariances is None or errors is None:
+        return None
+    chosen = _rows_of(errors.stamps_ns, summary.estimate.stamps_ns)
+    estimate, truth = summary.estimate.poses[chosen], errors.truth
+    estimate, truth = se3.inverse(estimate[0]) @ estimate, se3.inverse(truth[0]) @ truth
+    values = np.full(len(chosen), np.nan)
+    for i, row in enumerate(chosen.tolist()[1:], 1):  # the first pose is exact by definition
+        with contextlib.suppress(np.linalg.LinAlgError):
+            is_up_to_scale = summary.values["alignment"] == "sim3"
+            values[i] = pose_nees(estimate[i], truth[i], covariances[row], is_up_to_scale)
+    return spread(values)
+
+
+def _rows_of(stamps_ns: Array, all_stamps_ns: Array) -> Array:
+    """Return the index of each stamp among all stamps.
+
+    Raises:
+        ValueError: One is not there.
+    """
+    rows = np.searchsorted(all_stamps_ns, stamps_ns - _SAME_TIME_NS)
+    inside = np.minimum(rows, len(all_stamps_ns) - 1)
+    if np.any(np.abs(all_stamps_ns[inside] - stamps_ns) > _SAME_TIME_NS):
+        raise ValueError("a pose has a stamp that no frame has")
+    return inside
+
+
+def _since_first(poses: Array) -> Array:
+    """Return R_first_cam (M, 3, 3)."""
+    R = poses[:, :3, :3]
+    return np.asarray(np.swapaxes(R[:1], 1, 2) @ R)
+
+
+def _angles_deg(R: Array) -> Array:
+    """Return yaw, pitch and roll (M, 3) of R = R_y(yaw) R_x(pitch) R_z(roll), without jumps."""
+    yaw = np.arctan2(R[:, 0, 2], R[:, 2, 2])
+    pitch = np.arcsin(np.clip(-R[:, 1, 2], -1.0, 1.0))
+    roll = np.arctan2(R[:, 1, 0], R[:, 1, 1])
+    angles = np.column_stack([np.unwrap(yaw), pitch, np.unwrap(roll)])
+    return np.asarray(np.rad2deg(angles))
+
+
+def _angle_between_deg(R_a: Array, R_b: Array) -> Array:
+    """Return the angles (M,) of R_a^T R_b; exact also where it is small."""
+    R = np.swapaxes(R_a, 1, 2) @ R_b
+    axis = np.stack(
+        [R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], axis=1
+    )
+    sine, cosine = np.linalg.norm(axis, axis=1) / 2.0, (np.trace(R, axis1=1, axis2=2) - 1.0) / 2.0
+    return np.asarray(np.rad2deg(np.arctan2(sine, cosine)))
