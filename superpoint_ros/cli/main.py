@@ -89,7 +89,7 @@ def _explain_missing_module(error: ModuleNotFoundError) -> str | None:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """Find out before the work whether its results can be written."""
-    paths = [getattr(args, name, "") for name in ("json", "kitti")]
+    paths = [getattr(args, name, "") for name in ("json", "rrd")]
     if any(paths):
         from superpoint_ros.files import check_file
 
@@ -123,10 +123,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not is_user_error(error) or os.environ.get("SUPERPOINT_DEBUG"):
             raise
-        return _fail(_describe(error))
+        return _fail(describe_error(error))
 
 
-def _describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
+    """Return one line about a mistake of the user."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

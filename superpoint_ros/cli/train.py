@@ -4,13 +4,26 @@
 
 `superpoint train all --images DIR --out runs/x` runs the whole chain; what is done is skipped, and
 what was interrupted goes on where it stopped. A single stage can be named instead of `all`.
+
+With --rounds N the chain goes on: the network of the round before labels the photos anew
+(relabel), and is trained on these labels (retrain), N - 1 times.
+
+`superpoint train small` then distils the slim network from the chain's weights (or --teacher
+FILE), on the same photos and labels.
+
+`superpoint train losses` compares the descriptor losses on a small budget (losses.yaml).
+
+Several GPUs, or processes on CPUs, share every batch when torchrun starts them:
+`torchrun --nproc-per-node 2 -m superpoint_ros train all --images DIR --out runs/x`.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +31,17 @@ from superpoint_ros.config import ConfigError
 
 if TYPE_CHECKING:
     from superpoint_ros.network.superpoint import SuperPoint
+    from superpoint_ros.network.weights import ModelCard
 
 _VALIDATION_PAIRS = 100
-STAGES = ("magicpoint", "pseudo-labels", "superpoint", "refine", "export")
+CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("stage", choices=("all", *STAGES), help="stage to run, or the whole chain")
+    parser.add_argument(
+        "stage", choices=("all", *_RUNNERS), help="stage to run, or the whole chain"
+    )
     parser.add_argument(
         "--images", metavar="DIR", default="", help="folder of photos, with subfolders"
     )
@@ -35,6 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="DIR", default="", help="folder of the stages' YAML (default: shipped)"
     )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="rounds of labels (default: 1); of relabel and retrain: which round, from 2 on",
+    )
+    parser.add_argument(
+        "--teacher",
+        metavar="FILE",
+        default="",
+        help="small: weights to learn from (default: superpoint.safetensors of the run)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
 
@@ -43,18 +72,50 @@ def run(args: argparse.Namespace) -> int:
     """Run the stages asked for."""
     import torch
 
+    from superpoint_ros.training.distributed import joined_processes, process_rank, wait_for_all
+
     if args.threads > 0:
         torch.set_num_threads(args.threads)
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    out = Path(args.out)
-    configs = Path(args.config) if args.config else find_configs()
-    images = Path(args.images) if args.images else None
-    for stage in STAGES if args.stage == "all" else (args.stage,):
-        print(f"superpoint train: {stage}", file=sys.stderr, flush=True)
-        _RUNNERS[stage](configs, out, images, device)
+    job = _Job(
+        configs=Path(args.config) if args.config else find_configs(),
+        out=Path(args.out),
+        images=Path(args.images) if args.images else None,
+        device=device,
+        teacher=args.teacher,
+    )
+    with joined_processes(device):
+        for stage, number in _plan(args.stage, args.rounds):
+            if stage == "export" and process_rank() != 0:  # it trains nothing
+                continue
+            _say(stage if number == 1 else f"{stage}, round {number}")
+            _RUNNERS[stage](dataclasses.replace(job, round=number))
+        wait_for_all()
     return 0
+
+
+def _plan(stage: str, rounds: int) -> list[tuple[str, int]]:
+    """Return the stages to run and the round of each.
+
+    Raises:
+        ConfigError: No such round.
+    """
+    least = 2 if stage in ("relabel", "retrain") else 1
+    if rounds < least:
+        raise ConfigError(f"--rounds {rounds}: must be at least {least}")
+    if stage != "all":
+        return [(stage, rounds)]
+    again = [(name, number) for number in range(2, rounds + 1) for name in ("relabel", "retrain")]
+    return [*((name, 1) for name in CHAIN), *again, ("export", rounds)]
+
+
+def _say(text: str) -> None:
+    from superpoint_ros.training.distributed import process_rank
+
+    if process_rank() == 0:
+        print(f"superpoint train: {text}", file=sys.stderr, flush=True)
 
 
 def find_configs() -> Path:
@@ -75,77 +136,194 @@ def find_configs() -> Path:
     raise ConfigError(f"no training configs in {' or '.join(map(str, candidates))}: use --config")
 
 
-def _magicpoint(configs: Path, out: Path, images: Path | None, device: str) -> None:
+@dataclass(frozen=True)
+class _Job:
+    """What the stages need.
+
+    Attributes:
+        configs: Folder of the YAML files.
+        out: Folder of the run.
+        images: Folder of the photos.
+        device: Of torch.
+        teacher: Weights file; empty: those of the run.
+        round: Of labels, from 1 on.
+    """
+
+    configs: Path
+    out: Path
+    images: Path | None
+    device: str
+    teacher: str
+    round: int = 1
+
+    @property
+    def photos(self) -> Path:
+        """Folder of the photos.
+
+        Raises:
+            ConfigError: None was named.
+        """
+        if self.images is None:
+            raise ConfigError("this stage trains on photos: name their folder with --images DIR")
+        return self.images
+
+
+def _magicpoint(job: _Job) -> None:
     from superpoint_ros.config import load_yaml
     from superpoint_ros.training.sheets import write_batch_sheet
     from superpoint_ros.training.trainer import TrainConfig, make_source, train
 
-    config = load_yaml(TrainConfig, configs / "magicpoint.yaml")
+    config = load_yaml(TrainConfig, job.configs / "magicpoint.yaml")
     source = make_source(config, None)
-    write_batch_sheet(out / "magicpoint" / "sheet.jpg", source(0))
-    train(config, source, out / "magicpoint", device=device)
+    write_batch_sheet(job.out / "magicpoint" / "sheet.jpg", source(0))
+    train(config, source, job.out / "magicpoint", device=job.device)
 
 
-def _pseudo_labels(configs: Path, out: Path, images: Path | None, device: str) -> None:
+def _pseudo_labels(job: _Job) -> None:
     from superpoint_ros.config import load_yaml
     from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
 
-    config = load_yaml(AdaptationConfig, configs / "pseudo_labels.yaml")
-    network = _load_network(out / "magicpoint")
-    count = label_photos(network, _required(images), out / "pseudo-labels", config, device)
-    print(f"superpoint train: {count} photos have labels", file=sys.stderr)
+    config = load_yaml(AdaptationConfig, job.configs / "pseudo_labels.yaml")
+    network = _load_network(job.out / "magicpoint")
+    _say(str(label_photos(network, job.photos, job.out / "pseudo-labels", config, job.device)))
 
 
-def _superpoint(configs: Path, out: Path, images: Path | None, device: str) -> None:
-    _train_on_photos(configs / "superpoint.yaml", out / "magicpoint", out, images, device)
+def _superpoint(job: _Job) -> None:
+    _train_on_photos(job, "superpoint", before="magicpoint")
 
 
-def _refine(configs: Path, out: Path, images: Path | None, device: str) -> None:
-    _train_on_photos(configs / "refine.yaml", out / "superpoint", out, images, device)
+def _refine(job: _Job) -> None:
+    _train_on_photos(job, "refine", before="superpoint")
 
 
-def _train_on_photos(
-    config_path: Path, before: Path, out: Path, images: Path | None, device: str
-) -> None:
-    """Train on warped pairs, starting from the stage before."""
+def _relabel(job: _Job) -> None:
+    """Label the photos by the network of the round before."""
     from superpoint_ros.config import load_yaml
+    from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
+
+    config = load_yaml(AdaptationConfig, job.configs / "relabel.yaml")
+    network = _load_network(job.out / _last_stage(job.round - 1))
+    labels = job.out / f"pseudo-labels-{job.round}"
+    _say(str(label_photos(network, job.photos, labels, config, job.device)))
+
+
+def _retrain(job: _Job) -> None:
+    _train_on_photos(job, _last_stage(job.round), before=_last_stage(job.round - 1))
+
+
+def _last_stage(number: int) -> str:
+    """Return the folder of the network that a round ends with."""
+    return "refine" if number == 1 else f"retrain-{number}"
+
+
+def _small(job: _Job) -> None:
+    """Distil the slim network and write its weights."""
+    from superpoint_ros.network.weights import load_weights
+    from superpoint_ros.training.distributed import process_rank
+    from superpoint_ros.training.provenance import make_card
+
+    teacher, card = load_weights(job.teacher or job.out / "superpoint.safetensors")
+    _train_on_photos(job, "small", teacher=teacher)
+    if process_rank() == 0:
+        parent = f"{card.name} {card.sha256}"
+        name = "superpoint_small"
+        _write_weights(job, "small", make_card(job.out, job.images, name, ("small",), parent))
+
+
+def _losses(job: _Job) -> None:
+    """Train with each descriptor loss from the same start for as long, and compare."""
+    from superpoint_ros.config import load_yaml
+    from superpoint_ros.features.extractor import extractor_from_network
+    from superpoint_ros.files import write_json
     from superpoint_ros.training.datasets import LabelledPhotos
-    from superpoint_ros.training.sheets import write_batch_sheet, write_label_sheet
-    from superpoint_ros.training.trainer import TrainConfig, make_source, train
-
-    config = load_yaml(TrainConfig, config_path)
-    photos = LabelledPhotos(_required(images), out / "pseudo-labels", config.photos)
-    print(
-        f"superpoint train: {len(photos)} labelled photos, {len(photos.skipped)} skipped",
-        file=sys.stderr,
+    from superpoint_ros.training.trainer import (
+        CHECKPOINT_NAME,
+        DESCRIPTOR_LOSSES,
+        TrainConfig,
+        make_source,
+        train,
     )
-    initial = _load_network(before).state_dict()
-    source = make_source(config, photos)
-    write_label_sheet(out / config_path.stem / "labels.jpg", photos)
-    write_batch_sheet(out / config_path.stem / "sheet.jpg", source(0))
-    train(config, source, out / config_path.stem, initial, device)
-
-
-def _export(configs: Path, out: Path, images: Path | None, device: str) -> None:
-    """Write the weights, BatchNorm folded, measured on warped photos, with their model card."""
-    import dataclasses
-
-    from superpoint_ros.features.extractor import load_extractor
-    from superpoint_ros.network.weights import load_weights, save_weights
-    from superpoint_ros.training.datasets import list_photos
-    from superpoint_ros.training.provenance import LAST_STAGE, make_card
     from superpoint_ros.training.validation import (
         VALIDATION_PROTOCOL,
         make_validation_pairs,
         measure,
     )
 
-    path = out / "superpoint.safetensors"
-    card = save_weights(path, _load_network(out / LAST_STAGE), make_card(out, images), half=True)
-    if images is not None and list_photos(images, "validation"):
+    config = load_yaml(TrainConfig, job.configs / "losses.yaml")
+    photos = LabelledPhotos(job.photos, job.out / "pseudo-labels", config.photos)
+    pairs = make_validation_pairs(job.photos, _VALIDATION_PAIRS)
+    if not pairs:
+        raise ConfigError(f"--images {job.photos}: too few photos, none is kept for validation")
+    # Without the detector's stage all start from the same random weights.
+    before = job.out / "magicpoint"
+    has_detector = (before / CHECKPOINT_NAME).is_file()
+    initial = _load_network(before).state_dict() if has_detector else None
+    report = {}
+    for name in DESCRIPTOR_LOSSES:
+        loss = dataclasses.replace(config.loss, descriptor=name)
+        one = dataclasses.replace(config, loss=loss)
+        folder = job.out / "losses" / name
+        state = train(one, make_source(one, photos), folder, initial, job.device)
         limit = VALIDATION_PROTOCOL.max_keypoints
-        extract = load_extractor(str(path), device=device, max_keypoints=limit)
-        summary = measure(extract, make_validation_pairs(images, _VALIDATION_PAIRS))
+        extract = extractor_from_network(_load_network(folder), limit, job.device)
+        report[name] = {"wall_time_s": state.wall_time_s, **measure(extract, pairs)}
+        if len(report) == 1:
+            print(f"{'loss':<18}" + "".join(f"{key:>16}" for key in report[name]))
+        print(f"{name:<18}" + "".join(f"{value:>16.4f}" for value in report[name].values()))
+    write_json(job.out / "losses" / "table.json", report)
+
+
+def _train_on_photos(
+    job: _Job, stage: str, before: str = "", teacher: SuperPoint | None = None
+) -> None:
+    """Train on warped pairs, starting from the stage before or learning from a teacher."""
+    from superpoint_ros.config import load_yaml
+    from superpoint_ros.training.datasets import LabelledPhotos
+    from superpoint_ros.training.sheets import (
+        write_batch_sheet,
+        write_label_sheet,
+        write_match_sheet,
+    )
+    from superpoint_ros.training.trainer import TrainConfig, make_source, train
+
+    again = stage.startswith("retrain")
+    config = load_yaml(TrainConfig, job.configs / ("retrain.yaml" if again else f"{stage}.yaml"))
+    labels = job.out / (f"pseudo-labels-{job.round}" if again else "pseudo-labels")
+    photos = LabelledPhotos(job.photos, labels, config.photos)
+    _say(f"{len(photos)} labelled photos, {len(photos.skipped)} skipped")
+    initial = _load_network(job.out / before).state_dict() if before else None
+    source = make_source(config, photos)
+    folder = job.out / stage
+    write_label_sheet(folder / "labels.jpg", photos)
+    write_batch_sheet(folder / "sheet.jpg", source(0))
+    train(config, source, folder, initial, job.device, teacher=teacher)
+    write_match_sheet(folder / "matches.jpg", _load_network(folder), source(0))
+
+
+def _export(job: _Job) -> None:
+    from superpoint_ros.training.provenance import TRAINED, make_card
+
+    stages = (*TRAINED, *(_last_stage(number) for number in range(2, job.round + 1)))
+    _write_weights(job, stages[-1], make_card(job.out, job.images, stages=stages))
+
+
+def _write_weights(job: _Job, stage: str, card: ModelCard) -> None:
+    """Write a stage's weights, BatchNorm folded, measured on warped photos, with their card."""
+    from superpoint_ros.features.extractor import load_extractor
+    from superpoint_ros.network.weights import load_weights, save_weights
+    from superpoint_ros.training.datasets import list_photos
+    from superpoint_ros.training.validation import (
+        VALIDATION_PROTOCOL,
+        make_validation_pairs,
+        measure,
+    )
+
+    path = job.out / f"{card.name}.safetensors"
+    card = save_weights(path, _load_network(job.out / stage), card, half=True)
+    if job.images is not None and list_photos(job.images, "validation"):
+        limit = VALIDATION_PROTOCOL.max_keypoints
+        extract = load_extractor(str(path), device=job.device, max_keypoints=limit)
+        summary = measure(extract, make_validation_pairs(job.images, _VALIDATION_PAIRS))
         metrics = {
             f"{VALIDATION_PROTOCOL.name}/{key}": round(value, 4) for key, value in summary.items()
         }
@@ -154,13 +332,7 @@ def _export(configs: Path, out: Path, images: Path | None, device: str) -> None:
         card = save_weights(path, network, card, half=True)
         for name, value in metrics.items():
             print(f"{name:<36} {value:.4f}")
-    print(f"superpoint train: {path}, sha256 {card.sha256}", file=sys.stderr)
-
-
-def _required(images: Path | None) -> Path:
-    if images is None:
-        raise ConfigError("this stage trains on photos: name their folder with --images DIR")
-    return images
+    _say(f"{path}, sha256 {card.sha256}")
 
 
 def _load_network(folder: Path) -> SuperPoint:
@@ -182,10 +354,14 @@ def _load_network(folder: Path) -> SuperPoint:
     return network.eval()
 
 
-_RUNNERS: dict[str, Callable[[Path, Path, Path | None, str], None]] = {
+_RUNNERS: dict[str, Callable[[_Job], None]] = {
     "magicpoint": _magicpoint,
     "pseudo-labels": _pseudo_labels,
     "superpoint": _superpoint,
     "refine": _refine,
     "export": _export,
+    "relabel": _relabel,
+    "retrain": _retrain,
+    "small": _small,
+    "losses": _losses,
 }

@@ -8,9 +8,13 @@ and averaged where the photo was visible. The identity is always the first view.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +23,15 @@ from torch.nn import functional
 
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array
+from superpoint_ros.evaluation.detector import measure_repeatability
+from superpoint_ros.evaluation.hpatches import HomographyPair
+from superpoint_ros.features.classical import find_peaks
 from superpoint_ros.files import replaced
 from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap, normalise_pixels
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
-from superpoint_ros.training.corner_votes import CornerConfig, find_peaks, vote
+from superpoint_ros.training.corner_votes import CornerConfig, vote
 from superpoint_ros.training.datasets import label_path, list_photos, read_photo
+from superpoint_ros.training.distributed import process_count, process_rank, wait_for_all
 from superpoint_ros.training.homographies import HomographyConfig, sample_homography
 from superpoint_ros.training.losses import warp_points_batch
 from superpoint_ros.training.trainer import Progress
@@ -129,10 +137,41 @@ def _erode(mask: Tensor, radius: int) -> Tensor:
     return eroded.float()
 
 
+class Labelling(NamedTuple):
+    """What `label_photos` did.
+
+    Attributes:
+        total: How many photos have labels now.
+        new: How many this process labelled.
+        wall_time_s: How long that took.
+    """
+
+    total: int
+    new: int
+    wall_time_s: float
+
+    def __str__(self) -> str:
+        """Return it in words, with the time that 1,000 photos take."""
+        text = f"{self.total} photos have labels"
+        if not self.new:
+            return text
+        per_thousand_min = self.wall_time_s / self.new * 1000.0 / 60.0
+        return f"{text}, {self.new} new ones in {self.wall_time_s:.0f} s: " + (
+            f"{per_thousand_min:.1f} min per 1,000"
+        )
+
+
 def label_photos(
-    network: SuperPoint, images: Path, folder: Path, config: AdaptationConfig, device: str = "cpu"
-) -> int:
-    """Label the training photos of a folder; those that have labels already are skipped.
+    network: SuperPoint,
+    images: Path,
+    folder: Path,
+    config: AdaptationConfig,
+    device: str = "cpu",
+    split: str = "train",
+) -> Labelling:
+    """Label the photos of a folder; those that have labels already are skipped.
+
+    Several processes share the photos.
 
     Args:
         network: Any detector, with or without BatchNorm.
@@ -140,29 +179,36 @@ def label_photos(
         folder: Gets one .npz per photo: keypoints (N, 2) pixels, scores (N,).
         config: How.
         device: Of torch.
+        split: Which photos, see `list_photos`.
 
-    Returns:
-        How many photos have labels now.
+    Raises:
+        OSError: The labels cannot be written; those that are there stay.
     """
+    started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     network = fold_batch_norm(network).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    paths = list_photos(images)
+    paths = list_photos(images, split)
     order = np.random.default_rng(config.seed).permutation(len(paths))
     chosen = [paths[i] for i in order[: config.max_photos or len(paths)]]
-    missing = [path for path in chosen if not label_path(folder, images, path).is_file()]
-    progress = Progress(folder.name, len(chosen), len(chosen) - len(missing))
-    labelled = len(chosen) - len(missing)
+    # By place in the list, not among the missing: others may be writing theirs already.
+    own = chosen[process_rank() :: process_count()]
+    missing = [path for path in own if not label_path(folder, images, path).is_file()]
+    progress = Progress(folder.name, len(own), len(own) - len(missing))
+    new = 0
     for index, path in enumerate(missing):
         photo = read_photo(path)
         if photo is None:
             continue
         keypoints, scores = _label(network, photo, path.name, config, device)
         _save_labels(label_path(folder, images, path), keypoints, scores)
-        labelled += 1
-        done = len(chosen) - len(missing) + index + 1
+        done = len(own) - len(missing) + index + 1
         progress.show(done, {"labels": float(len(keypoints))})
-    return labelled
+        new += 1
+    wall_time_s = time.monotonic() - started
+    wait_for_all()
+    total = sum(label_path(folder, images, path).is_file() for path in chosen)
+    return Labelling(total, new, wall_time_s)
 
 
 def _label(
@@ -190,3 +236,34 @@ def _label(
 def _save_labels(path: Path, keypoints: Array, scores: Array) -> None:
     with replaced(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, keypoints=keypoints.astype(np.float32), scores=scores.astype(np.float32))
+
+
+def measure_adaptation(
+    network: SuperPoint,
+    pairs: Sequence[HomographyPair],
+    views: int,
+    config: AdaptationConfig,
+    max_keypoints: int = 300,
+    device: str = "cpu",
+) -> float:
+    """Return how repeatable labels from so many views are, the mean over pairs (paper, Fig. 6).
+
+    Args:
+        network: In evaluation mode, without BatchNorm.
+        pairs: Images with their homographies.
+        views: Per image; 1 is the detector itself.
+        config: Teacher, ranges and thresholds; its `warps` and `max_keypoints` do not count.
+        max_keypoints: Of either image, best first.
+        device: Of torch.
+    """
+    config = dataclasses.replace(config, warps=views, max_keypoints=max_keypoints)
+    values = []
+    for pair in pairs:
+        points = [
+            _label(network, image, f"{pair.name}/{side}", config, device)[0]
+            for side, image in (("a", pair.image_a), ("b", pair.image_b))
+        ]
+        sizes = [(image.shape[0], image.shape[1]) for image in (pair.image_a, pair.image_b)]
+        found = measure_repeatability(points[0], points[1], pair.H_b_a, sizes[0], sizes[1])
+        values.append(found.repeatability)
+    return float(np.mean(values))

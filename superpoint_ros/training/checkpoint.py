@@ -56,7 +56,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         with replaced(path) as temporary:
             torch.save(fields, temporary)
     except RuntimeError as error:  # torch's own writer reports a full disk so
-        raise OSError(f"{path}: checkpoint not written ({error}); the last one is kept") from None
+        raise OSError(
+            f"{path}: checkpoint not written, is the disk full? ({error}); the last one is kept"
+        ) from None
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array
+from superpoint_ros.features.classical import find_peaks
 from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.training.augmentation import AugmentationConfig, augment
 from superpoint_ros.training.datasets import splat
@@ -54,43 +55,6 @@ def find_corners(image: Array, config: CornerConfig) -> Array:
     strength = cv2.cornerMinEigenVal(smooth, 3, ksize=3)
     points, _ = find_peaks(strength, 1.0e-4, 3, int(image.size / config.pixels_per_corner))
     return points
-
-
-def find_peaks(values: Array, threshold: float, radius: int, limit: int) -> tuple[Array, Array]:
-    """Return local maxima, moved to the vertex of a parabola through the logarithms around them.
-
-    Args:
-        values: (H, W) float32, not negative.
-        threshold: Peaks are higher.
-        radius: Of the square in which a peak is the maximum, pixels.
-        limit: Most peaks, highest first.
-
-    Returns:
-        Points (N, 2) float64, (x, y) pixels, none within 4 pixels of the edge; values (N,).
-    """
-    square = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-    is_peak = (values >= cv2.dilate(values, square)) & (values > threshold)
-    border = 4
-    is_peak[:border] = is_peak[-border:] = False
-    is_peak[:, :border] = is_peak[:, -border:] = False
-    y, x = np.nonzero(is_peak)
-    order = np.argsort(-values[y, x], kind="stable")[:limit]
-    y, x = y[order], x[order]
-    logs = np.log(np.maximum(values, 1.0e-12)).astype(np.float64)
-    points = np.stack(
-        [
-            x + _vertex(logs[y, x - 1], logs[y, x], logs[y, x + 1]),
-            y + _vertex(logs[y - 1, x], logs[y, x], logs[y + 1, x]),
-        ],
-        1,
-    )
-    return points, values[y, x]
-
-
-def _vertex(before: Array, at: Array, after: Array) -> Array:
-    """Return where the parabola through three values is highest, within half a step."""
-    bend = np.minimum(before + after - 2.0 * at, -1.0e-9)
-    return np.asarray(np.clip((before - after) / 2.0 / bend, -0.5, 0.5))
 
 
 def vote(

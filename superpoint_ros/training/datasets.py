@@ -28,6 +28,7 @@ from superpoint_ros.data import Array
 from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.network.cells import CELL_SIZE
 from superpoint_ros.training.augmentation import AugmentationConfig, augment
+from superpoint_ros.training.distributed import own_items
 from superpoint_ros.training.homographies import (
     HomographyConfig,
     is_inside,
@@ -68,6 +69,7 @@ class Batch(NamedTuple):
         points_b: (B, N, 2) the same in b.
         is_point: (B, N) bool; False is padding.
         is_keypoint: (B, N) bool; the points that carry a label.
+        shapes: Drawings for the detector, of the views' size; any number of them.
     """
 
     names: tuple[str, ...]
@@ -78,6 +80,7 @@ class Batch(NamedTuple):
     points_b: Tensor | None = None
     is_point: Tensor | None = None
     is_keypoint: Tensor | None = None
+    shapes: View | None = None
 
 
 BatchSource = Callable[[int], Batch]
@@ -155,19 +158,25 @@ def shape_batches(
     seed: int,
     is_subpixel: bool,
 ) -> BatchSource:
-    """Return the source of drawn shapes."""
+    """Return the source of drawn shapes: of each batch what this process makes."""
+    items = own_items(batch_size)
 
     def make(step: int) -> Batch:
         size_hw = (shapes.height // CELL_SIZE * CELL_SIZE, shapes.width // CELL_SIZE * CELL_SIZE)
-        images, masses = [], []
-        for item in range(batch_size):
+        # A process may have no share in a few drawings.
+        images = np.zeros((len(items), *size_hw), np.uint8)
+        masses = np.zeros((len(items), *size_hw), np.float32)
+        for place, item in enumerate(items):
             rng = np.random.default_rng([seed, step, item])
-            image, corners = draw_shape(rng, shapes)
-            images.append(augment(image[: size_hw[0], : size_hw[1]], rng, augmentation))
-            masses.append(splat(corners, size_hw, is_subpixel))
-        cells = (batch_size, size_hw[0] // CELL_SIZE, size_hw[1] // CELL_SIZE)
-        view = View(_to_images(images), _stack(masses), torch.ones(cells, dtype=torch.bool))
-        return Batch(names=("shape",) * batch_size, a=view)
+            drawing = draw_shape(rng, shapes)
+            image = drawing.image[: size_hw[0], : size_hw[1]]
+            images[place] = augment(image, rng, augmentation)
+            masses[place] = splat(drawing.corners, size_hw, is_subpixel)
+        cells = (len(items), size_hw[0] // CELL_SIZE, size_hw[1] // CELL_SIZE)
+        view = View(
+            _to_images(images), torch.from_numpy(masses), torch.ones(cells, dtype=torch.bool)
+        )
+        return Batch(names=("shape",) * len(items), a=view)
 
     return make
 
@@ -243,10 +252,10 @@ class LabelledPhotos:
         skipped: Names of the photos that could not be read or have no labels.
     """
 
-    def __init__(self, images: Path, labels: Path, config: PhotoConfig):
+    def __init__(self, images: Path, labels: Path, config: PhotoConfig, split: str = "train"):
         self.skipped: list[str] = []
         self._items: list[LabelledPhoto] = []
-        for path in list_photos(images):
+        for path in list_photos(images, split):
             read = _read_labels(label_path(labels, images, path), config)
             if read is None:
                 continue
@@ -291,15 +300,16 @@ def photo_batches(
     seed: int,
     is_subpixel: bool,
 ) -> BatchSource:
-    """Return the source of warped pairs of photos.
+    """Return the source of warped pairs of photos: of each batch what this process makes.
 
     Both views are warped: JPEG blocks are 8x8 like the network's cells and would be learnt.
     """
     size_hw = (config.height // CELL_SIZE * CELL_SIZE, config.width // CELL_SIZE * CELL_SIZE)
+    items = own_items(batch_size)
 
     def make(step: int) -> Batch:
         pairs = []
-        for item in range(batch_size):
+        for item in items:
             rng = np.random.default_rng([seed, step, item])
             # Every photo once per epoch, in a new order each time.
             position = step * batch_size + item
@@ -415,12 +425,14 @@ def _is_best_around(points: Array, radius: float) -> Array:
 def _to_view(items: list[_ViewItem]) -> View:
     is_valid = torch.from_numpy(np.stack([item.is_valid for item in items]))
     return View(
-        _to_images([item.image for item in items]), _stack([item.mass for item in items]), is_valid
+        _to_images(np.stack([item.image for item in items])),
+        _stack([item.mass for item in items]),
+        is_valid,
     )
 
 
-def _to_images(images: list[Array]) -> Tensor:
-    return torch.from_numpy(np.stack(images))[:, None].float() / 255.0
+def _to_images(images: Array) -> Tensor:
+    return torch.from_numpy(images)[:, None].float() / 255.0
 
 
 def _stack(arrays: list[Array]) -> Tensor:

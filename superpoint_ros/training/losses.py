@@ -4,6 +4,8 @@
 
 Ours: cross-entropy against sub-pixel targets, a contrastive loss on sampled correspondences and
 the distance between the two views' refined keypoints.
+
+Means are over the items of all processes (`distributed.py`): each returns its part of the mean.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from superpoint_ros.network.cells import CELL_SIZE, DUSTBIN, normalise_pixels
+from superpoint_ros.training.distributed import sum_over_processes
 
 
 def detector_targets(mass: Tensor) -> Tensor:
@@ -25,7 +28,10 @@ def detector_targets(mass: Tensor) -> Tensor:
     Returns:
         (B, 65, H/8, W/8), sums to one over the classes; class 64 takes what the keypoints leave.
     """
-    cells = functional.pixel_unshuffle(mass.unsqueeze(1), CELL_SIZE)
+    batch, rows, columns = len(mass), mass.shape[1] // CELL_SIZE, mass.shape[2] // CELL_SIZE
+    # Not pixel_unshuffle: it refuses an empty batch.
+    cells = mass.view(batch, rows, CELL_SIZE, columns, CELL_SIZE).permute(0, 2, 4, 1, 3)
+    cells = cells.reshape(batch, CELL_SIZE**2, rows, columns)
     total = cells.sum(1, keepdim=True)
     cells = cells / total.clamp(min=1.0)
     return torch.cat([cells, (1.0 - total).clamp(min=0.0)], 1)
@@ -44,7 +50,7 @@ def detector_loss(logits: Tensor, targets: Tensor, is_valid: Tensor) -> Tensor:
     """
     losses = -(targets * functional.log_softmax(logits.float(), 1)).sum(1)
     weights = is_valid.float()
-    return (losses * weights).sum() / weights.sum().clamp(min=1.0)
+    return (losses * weights).sum() / _count(weights)
 
 
 def hinge_loss(
@@ -83,13 +89,11 @@ def hinge_loss(
     positive = valid * is_pair * (positive_margin - similarity).clamp(min=0.0)
     negative = valid * (1.0 - is_pair) * (similarity - negative_margin).clamp(min=0.0)
     if is_normalised:
-        pairs, others = (valid * is_pair).sum(), (valid * (1.0 - is_pair)).sum()
-        loss: Tensor = positive.sum() / pairs.clamp(min=1.0)
-        loss += negative.sum() / others.clamp(min=1.0)
+        pairs, others = _count(valid * is_pair), _count(valid * (1.0 - is_pair))
+        loss: Tensor = positive.sum() / pairs + negative.sum() / others
         return loss
-    count = (valid * torch.ones_like(is_pair)).sum().clamp(min=1.0)
     weighted: Tensor = (lambda_d * positive + negative).sum()
-    return weighted / count
+    return weighted / _count(valid * torch.ones_like(is_pair))
 
 
 def sample_descriptors(dense: Tensor, points: Tensor, size_hw: tuple[int, int]) -> Tensor:
@@ -143,7 +147,7 @@ def contrastive_loss(
     backward = functional.log_softmax(similarity, 1).diagonal(dim1=1, dim2=2)
     weights = is_valid.float()
     losses = -(forward + backward) / 2.0 * weights
-    return losses.sum() / weights.sum().clamp(min=1.0)
+    return losses.sum() / _count(weights)
 
 
 def refine_points(logits: Tensor, points: Tensor, radius: int = 2) -> tuple[Tensor, Tensor]:
@@ -193,7 +197,23 @@ def localization_loss(
     mapped = warp_points_batch(H_b_a, refined_a)
     distance = ((mapped - refined_b).square().sum(-1) + 1.0e-4).sqrt()
     weights = (is_valid & (distance < limit_px)).float()
-    return (distance * weights).sum() / weights.sum().clamp(min=1.0)
+    return (distance * weights).sum() / _count(weights)
+
+
+def similarity_loss(ours: Tensor, theirs: Tensor, is_valid: Tensor) -> Tensor:
+    """Compare two networks' similarities; their descriptors may differ in length.
+
+    Args:
+        ours: (B, N, N) cosines of all points of one view with all of the other.
+        theirs: (B, N, N) of the teacher.
+        is_valid: (B, N) bool; padding is False, in both views alike.
+
+    Returns:
+        Sum of the squared differences over the number of valid points: the mean over the rows of
+        what a row sums up to.
+    """
+    weights = is_valid[:, :, None] & is_valid[:, None, :]
+    return ((ours - theirs).square() * weights).sum() / _count(is_valid)
 
 
 def warp_points_batch(H_b_a: Tensor, points: Tensor) -> Tensor:
@@ -201,3 +221,8 @@ def warp_points_batch(H_b_a: Tensor, points: Tensor) -> Tensor:
     ones = torch.ones_like(points[..., :1])
     mapped = torch.cat([points, ones], -1) @ H_b_a.transpose(1, 2)
     return mapped[..., :2] / mapped[..., 2:]
+
+
+def _count(weights: Tensor) -> Tensor:
+    """Return how many items count in all processes together, at least 1."""
+    return sum_over_processes(weights.sum()).clamp(min=1.0)

@@ -9,7 +9,7 @@ import csv
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +18,64 @@ import torch
 from superpoint_ros.config import ConfigError
 from superpoint_ros.network.weights import ModelCard
 from superpoint_ros.training.checkpoint import load_checkpoint
+from superpoint_ros.training.distributed import process_count
 from superpoint_ros.training.trainer import CHECKPOINT_NAME
 
 METRICS_NAME = "metrics.json"
 MANIFEST_NAME = "manifest.csv"
-_TRAINED = ("magicpoint", "superpoint", "refine")
-LAST_STAGE = "refine"
+TRAINED = ("magicpoint", "superpoint", "refine")  # what trains
 
 
-def make_card(out: Path, images: Path | None = None, name: str = "superpoint") -> ModelCard:
-    """Gather the provenance of a finished (or running) chain.
+def make_card(
+    out: Path,
+    images: Path | None = None,
+    name: str = "superpoint",
+    stages: Sequence[str] = TRAINED,
+    parent: str = "",
+) -> ModelCard:
+    """Gather the provenance of finished (or running) stages.
 
     Args:
         out: Folder of the run: stages' checkpoints, and `metrics.json` (name -> number) if the
-            weights have been measured.
+            weights have been measured; without the chain's stages, in the last one's folder.
         images: Folder of the photos; its `manifest.csv` (file, source, licence), if there is one,
             is summed up in the card.
         name: Of the model.
+        stages: That made it; those without a checkpoint are left out, but not the last.
+        parent: Weights that they started or learnt from, "name sha256".
 
     Raises:
-        ConfigError: There is no checkpoint of the joint stage.
+        ConfigError: There is no checkpoint of the last stage.
     """
-    stages = {name: load_checkpoint(out / name / CHECKPOINT_NAME) for name in _TRAINED}
-    last = stages[LAST_STAGE]
+    states = {stage: load_checkpoint(out / stage / CHECKPOINT_NAME) for stage in stages}
+    last = states[stages[-1]]
     if last is None:
-        raise ConfigError(f"{out / LAST_STAGE}: no checkpoint; train first")
-    done = {name: state for name, state in stages.items() if state is not None}
+        raise ConfigError(f"{out / stages[-1]}: no checkpoint; train first")
+    done = {stage: state for stage, state in states.items() if state is not None}
     wall_time_s = sum(state.wall_time_s for state in done.values())
     labelled = [path.stem for path in (out / "pseudo-labels").rglob("*.npz")]
     metrics: Mapping[str, Any] = {}
-    if (out / METRICS_NAME).is_file():
-        metrics = json.loads((out / METRICS_NAME).read_text(encoding="utf-8"))
+    measured = (out if stages[0] == TRAINED[0] else out / stages[-1]) / METRICS_NAME
+    if measured.is_file():
+        metrics = json.loads(measured.read_text(encoding="utf-8"))
     return ModelCard(
         name=name,
         licence="Apache-2.0",
-        config={name: state.config for name, state in done.items()},
+        config={stage: state.config for stage, state in done.items()},
         data=(
-            "synthetic shapes",
+            *(("synthetic shapes",) if "magicpoint" in done else ()),
             f"{len(labelled)} photos labelled by homographic adaptation",
             *(_describe_photos(images / MANIFEST_NAME, set(labelled)) if images else ()),
         ),
         seed=int(last.config["seed"]),
-        commit=_commit(),
+        commit=find_commit(),
+        parent=parent,
         wall_time_s=round(wall_time_s, 1),
-        hardware=f"{_processor()}, {torch.get_num_threads()} threads",
+        hardware=describe_hardware(),
         metrics=metrics,
         notes="Steps (skipped): "
         + ", ".join(
-            f"{name} {state.step} ({len(state.skipped_steps)})" for name, state in done.items()
+            f"{stage} {state.step} ({len(state.skipped_steps)})" for stage, state in done.items()
         )
         + ". Wall time is of these stages, without the labelling.",
     )
@@ -84,7 +94,7 @@ def _describe_photos(manifest: Path, names: set[str]) -> list[str]:
     ]
 
 
-def _commit() -> str:
+def find_commit() -> str:
     """Return the commit of the source checkout, "" outside one."""
     try:
         answer = subprocess.run(
@@ -97,6 +107,11 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return answer.stdout.strip()
+
+
+def describe_hardware() -> str:
+    """Return the processor and how much of it is used."""
+    return f"{_processor()}, {process_count()} x {torch.get_num_threads()} threads"
 
 
 def _processor() -> str:

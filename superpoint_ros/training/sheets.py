@@ -8,11 +8,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from superpoint_ros.data import Array
+from superpoint_ros.drawing import draw_matches
+from superpoint_ros.features.extractor import extractor_from_network
+from superpoint_ros.geometry.homography import warp_points
+from superpoint_ros.matching import match
+from superpoint_ros.network.superpoint import SuperPoint
 from superpoint_ros.training.datasets import Batch, LabelledPhotos, View
+from superpoint_ros.training.distributed import process_rank
 
 _ZOOM = 2
+_MATCHED_KEYPOINTS = 150
 _RED, _GREEN = (0, 0, 255), (80, 220, 80)
 
 
@@ -47,14 +55,39 @@ def write_label_sheet(path: Path, photos: LabelledPhotos, rows: int = 3, columns
     _write_tiles(path, tiles, rows, columns)
 
 
+def write_match_sheet(
+    path: Path, network: SuperPoint, batch: Batch, rows: int = 4, columns: int = 2
+) -> None:
+    """Draw what a network matches between the two views of pairs: green if right within 3 px."""
+    assert batch.b is not None
+    assert batch.H_b_a is not None
+    extract = extractor_from_network(network, _MATCHED_KEYPOINTS, "cpu")
+    tiles = []
+    for item in range(min(len(batch.names), rows * columns)):
+        images = [_to_grey(view.images[item]) for view in (batch.a, batch.b)]
+        a, b = extract.extract_batch(images)
+        matches = match(a, b)
+        mapped = warp_points(batch.H_b_a[item].double().numpy(), a.keypoints[matches[:, 0]])
+        errors = np.linalg.norm(mapped - b.keypoints[matches[:, 1]], axis=1)
+        big = [_enlarge(image) for image in images]
+        at_a, at_b = ((f.keypoints + 0.5) * _ZOOM - 0.5 for f in (a, b))
+        tiles.append(draw_matches(big[0], big[1], at_a, at_b, matches, errors <= 3.0))
+    _write_tiles(path, tiles, rows, columns)
+
+
 def _draw_view(view: View, item: int) -> Array:
-    tile = _enlarge((view.images[item, 0].numpy() * 255).astype(np.uint8))
+    tile = _enlarge(_to_grey(view.images[item]))
     mass = view.mass[item].numpy()
     # A sub-pixel label lies on up to four pixels: mark the heaviest of them.
     is_label = (mass > 0.05) & (mass >= cv2.dilate(mass, np.ones((3, 3), np.uint8)))
     for y, x in np.argwhere(is_label):
         _mark(tile, x, y, 1)
     return tile
+
+
+def _to_grey(image: Tensor) -> Array:
+    """Return (H, W) uint8 of (1, H, W) in [0, 1]."""
+    return np.asarray((image[0].numpy() * 255).astype(np.uint8))
 
 
 def _enlarge(image: Array) -> Array:
@@ -82,6 +115,8 @@ def _connect(tile: Array, batch: Batch, item: int) -> None:
 
 
 def _write_tiles(path: Path, tiles: list[Array], rows: int, columns: int) -> None:
+    if process_rank() != 0:
+        return
     tiles = tiles[: rows * columns]
     blank = np.zeros_like(tiles[0])
     tiles += [blank] * (-len(tiles) % columns)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sys
@@ -18,12 +19,14 @@ import torch
 from torch import Tensor
 
 from superpoint_ros.config import Config, ConfigError, from_mapping, option, to_mapping
+from superpoint_ros.files import write_text
 from superpoint_ros.network.cells import CELL_SIZE, cell_centres
 from superpoint_ros.network.superpoint import (
     HIDDEN_LAYERS,
     DenseOutput,
     NetworkConfig,
     SuperPoint,
+    fold_batch_norm,
 )
 from superpoint_ros.training.augmentation import AugmentationConfig
 from superpoint_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -37,6 +40,14 @@ from superpoint_ros.training.datasets import (
     photo_batches,
     shape_batches,
 )
+from superpoint_ros.training.distributed import (
+    join_batch_norms,
+    process_count,
+    process_rank,
+    sum_gradients,
+    sum_over_processes,
+    wait_for_all,
+)
 from superpoint_ros.training.losses import (
     contrastive_loss,
     detector_loss,
@@ -45,13 +56,20 @@ from superpoint_ros.training.losses import (
     localization_loss,
     refine_points,
     sample_descriptors,
+    similarity_loss,
     warp_points_batch,
 )
+from superpoint_ros.training.optimizer import Optimizer
 from superpoint_ros.training.shapes import ShapeConfig
 
 _LOG = logging.getLogger(__name__)
 _MAX_SKIPPED_IN_A_ROW = 20
 CHECKPOINT_NAME = "last.pt"
+DESCRIPTOR_LOSSES = ("contrastive", "hinge", "hinge_normalised")
+
+
+class DivergenceError(RuntimeError):
+    """Training that has come apart; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +82,15 @@ class LossConfig(Config):
     descriptor: str = option(
         "contrastive",
         "Descriptor loss: ours, the paper's, or the paper's with each term normalised",
-        choices=("contrastive", "hinge", "hinge_normalised"),
+        choices=DESCRIPTOR_LOSSES,
     )
     descriptor_weight: float = option(1.0, "Weight of the descriptor loss", minimum=0.0)
     detector_weight: float = option(3.0, "Weight of the detector's cross-entropy", minimum=0.0)
     localization_weight: float = option(
         0.03, "Weight of the distance between both views' refined keypoints", minimum=0.0
+    )
+    similarity_weight: float = option(
+        1.0, "Distillation: weight of the teacher's similarities of descriptors", minimum=0.0
     )
     temperature: float = option(0.07, "Temperature of the contrastive loss", minimum=0.001)
     safe_radius_px: float = option(
@@ -86,9 +107,20 @@ class TrainConfig(Config):
 
     source: str = option("shapes", "What to train on", choices=("shapes", "photos"))
     is_joint: bool = option(False, "Train descriptors too (needs photos)")
+    is_distilled: bool = option(
+        False, "Learn from a teacher: its probabilities instead of labels, its similarities"
+    )
     steps: int = option(1000, "Optimiser steps", minimum=1)
     batch_size: int = option(16, "Images, or pairs of photos, per step", minimum=1)
-    learning_rate: float = option(1.0e-3, "Adam's peak learning rate", minimum=0.0)
+    shapes_per_step: int = option(
+        0, "With photos: drawn shapes of their size that the detector sees beside them", minimum=0
+    )
+    optimizer: str = option(
+        "adamw",
+        "AdamW, or Muon for the convolutions' kernels and AdamW for the rest",
+        choices=("adamw", "muon"),
+    )
+    learning_rate: float = option(1.0e-3, "Peak learning rate", minimum=0.0)
     warmup_steps: int = option(100, "Steps of rising learning rate", minimum=0)
     decay_share: float = option(
         0.4,
@@ -127,14 +159,18 @@ class TrainConfig(Config):
             raise ConfigError(f"frozen_layers: no such layers: {', '.join(unknown)}")
         if self.is_joint and self.source != "photos":
             raise ConfigError("is_joint: descriptors need source: photos")
+        if self.is_distilled and not self.is_joint:
+            raise ConfigError("is_distilled: needs is_joint: true")
 
 
 def make_source(config: TrainConfig, photos: LabelledPhotos | None) -> BatchSource:
     """Return what makes the batches of a stage.
 
     Raises:
-        ConfigError: The stage needs photos and there are none.
+        ConfigError: The stage needs photos and there are none, or more processes than items.
     """
+    if config.batch_size < process_count():
+        raise ConfigError(f"batch_size: {config.batch_size} for {process_count()} processes")
     is_subpixel = config.loss.is_subpixel
     if config.source == "shapes":
         return shape_batches(
@@ -142,38 +178,78 @@ def make_source(config: TrainConfig, photos: LabelledPhotos | None) -> BatchSour
         )
     if photos is None:
         raise ConfigError("source: photos needs --images and labels")
-    return photo_batches(
+    pairs = photo_batches(
         photos, config.photos, config.augmentation, config.batch_size, config.seed, is_subpixel
     )
+    if not config.shapes_per_step:
+        return pairs
+    height, width = config.photos.height, config.photos.width
+    drawings = shape_batches(
+        dataclasses.replace(config.shapes, height=height, width=width),
+        config.augmentation,
+        config.shapes_per_step,
+        config.seed,
+        is_subpixel,
+    )
+    return lambda step: pairs(step)._replace(shapes=drawings(step).a)
 
 
-def compute_losses(network: SuperPoint, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
-    """Return the terms of one batch's loss by name, weights included; their sum is minimised."""
+def compute_losses(
+    network: SuperPoint, batch: Batch, config: TrainConfig, teacher: SuperPoint | None = None
+) -> dict[str, Tensor]:
+    """Return the terms of one batch's loss by name, weights included; their sum is minimised.
+
+    Args:
+        network: In training.
+        batch: Of the stage's source.
+        config: Of the stage.
+        teacher: In evaluation mode; for `is_distilled`.
+    """
     if batch.b is None:
         output = network(_to_network(batch.a.images))
-        return {"detector": _detector_term(output.logits, batch.a)}
+        targets_a = detector_targets(batch.a.mass)
+        return {"detector": detector_loss(output.logits, targets_a, batch.a.is_valid)}
     assert batch.H_b_a is not None
-    # One pass over both views: BatchNorm sees them together.
-    both = network(_to_network(torch.cat([batch.a.images, batch.b.images])))
-    half = len(batch.a.images)
-    a, b = (DenseOutput(*(part[s] for part in both)) for s in (slice(half), slice(half, None)))
-    detector = (_detector_term(a.logits, batch.a) + _detector_term(b.logits, batch.b)) / 2.0
+    # One pass over all views: BatchNorm sees them together.
+    views = [view for view in (batch.a, batch.b, batch.shapes) if view is not None]
+    images = _to_network(torch.cat([view.images for view in views]))
+    a, b, *rest = _split(network(images), views)
+    taught: list[DenseOutput] = []
+    targets = [detector_targets(view.mass) for view in views]
+    if teacher is not None:
+        with torch.no_grad():
+            taught = _split(teacher(images[: 2 * len(batch.a.images)]), views[:2])
+        targets[:2] = [output.logits.softmax(1) for output in taught]
+    detector = detector_loss(a.logits, targets[0], batch.a.is_valid)
+    detector = (detector + detector_loss(b.logits, targets[1], batch.b.is_valid)) / 2.0
     terms = {"detector": config.loss.detector_weight * detector}
+    if batch.shapes is not None:  # each drawing counts like a view of a photo
+        share = config.shapes_per_step / (2 * config.batch_size)
+        on_shapes = detector_loss(rest[0].logits, targets[2], batch.shapes.is_valid)
+        terms["shapes"] = config.loss.detector_weight * share * on_shapes
     if config.loss.localization_weight > 0:
         terms["localization"] = config.loss.localization_weight * _localization_term(a, b, batch)
     if config.is_joint:
         terms["descriptor"] = config.loss.descriptor_weight * _descriptor_term(
             a, b, batch, config.loss
         )
+    if taught:
+        similarity = _similarity_term([a, b], taught, batch)
+        terms["similarity"] = config.loss.similarity_weight * similarity
     return terms
+
+
+def _split(output: DenseOutput, views: list[View]) -> list[DenseOutput]:
+    """Return what belongs to each of the views that were put into one batch."""
+    counts = [len(view.images) for view in views]
+    return [
+        DenseOutput(*parts)
+        for parts in zip(*(torch.split(part, counts) for part in output), strict=True)
+    ]
 
 
 def _to_network(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
-
-
-def _detector_term(logits: Tensor, view: View) -> Tensor:
-    return detector_loss(logits, detector_targets(view.mass), view.is_valid)
 
 
 def _localization_term(a: DenseOutput, b: DenseOutput, batch: Batch) -> Tensor:
@@ -184,6 +260,20 @@ def _localization_term(a: DenseOutput, b: DenseOutput, batch: Batch) -> Tensor:
     refined_a = refine_points(a.logits, batch.points_a)[0]
     refined_b = refine_points(b.logits, batch.points_b)[0]
     return localization_loss(refined_a, refined_b, batch.H_b_a, batch.is_keypoint)
+
+
+def _similarity_term(ours: list[DenseOutput], theirs: list[DenseOutput], batch: Batch) -> Tensor:
+    """Compare both networks' similarities of all points of view a with all points of view b."""
+    assert batch.points_a is not None
+    assert batch.points_b is not None
+    assert batch.is_point is not None
+    height, width = batch.a.images.shape[2:]
+    similarities = []
+    for outputs in (ours, theirs):
+        pair = zip(outputs, (batch.points_a, batch.points_b), strict=True)
+        a, b = (sample_descriptors(o.dense_descriptors, p, (height, width)) for o, p in pair)
+        similarities.append(a @ b.transpose(1, 2))
+    return similarity_loss(similarities[0], similarities[1], batch.is_point)
 
 
 def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, loss: LossConfig) -> Tensor:
@@ -237,6 +327,7 @@ def train(
     initial: dict[str, Any] | None = None,
     device: str = "cpu",
     stop_after: int | None = None,
+    teacher: SuperPoint | None = None,
 ) -> Checkpoint:
     """Train one stage, or go on where `folder` left off.
 
@@ -247,19 +338,26 @@ def train(
         initial: State dict to start from; absent keys and other shapes start fresh.
         device: Of torch.
         stop_after: Stop when so many steps are done in all, as a killed run would (tests).
+        teacher: Whom `is_distilled` learns from.
 
     Returns:
         The last checkpoint.
 
     Raises:
-        ConfigError: `folder` holds a run with another config.
-        FloatingPointError: Too many losses in a row were not finite.
+        ConfigError: `folder` holds a run with another config, or the teacher is missing.
+        DivergenceError: Too many losses in a row were not finite.
     """
+    if config.is_distilled:
+        if teacher is None:
+            raise ConfigError("is_distilled: there is no teacher")
+        teacher = fold_batch_norm(teacher).to(device).requires_grad_(False)
+        teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.manual_seed(config.seed)
     network = SuperPoint(config.network).to(device).train()
+    join_batch_norms(network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    optimizer = Optimizer(
+        network, config.learning_rate, config.weight_decay, config.optimizer == "muon"
     )
     path = folder / CHECKPOINT_NAME
     state = load_checkpoint(path)
@@ -283,18 +381,19 @@ def train(
     wall_time_before = state.wall_time_s
     with _writer(folder) as writer:
         for batch in Prefetcher(source, config.loader_threads).batches(state.step, end):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(state.step, config)
+            optimizer.set_learning_rate(learning_rate_at(state.step, config))
             if state.step >= config.freeze_after:
                 _freeze(network, config.frozen_layers)
-            optimizer.zero_grad(set_to_none=True)
+            network.zero_grad(set_to_none=True)
             batch = _to_device(batch, device)
+            statistics = [buffer.clone() for buffer in network.buffers()]
             with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
-                terms = compute_losses(network, batch, config)
+                terms = compute_losses(network, batch, config, teacher)
             loss = torch.stack(list(terms.values())).sum()
-            is_finite = bool(torch.isfinite(loss))
+            is_finite = bool(torch.isfinite(sum_over_processes(loss.detach())))
             if is_finite:
                 loss.backward()  # type: ignore[no-untyped-call]
+                sum_gradients(network.parameters())
                 norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
                 is_finite = bool(torch.isfinite(norm))
             if is_finite:
@@ -304,6 +403,8 @@ def train(
                 for name, term in terms.items():
                     sums[name] = sums.get(name, 0.0) + float(term.detach())
             else:
+                for buffer, before in zip(network.buffers(), statistics, strict=True):
+                    buffer.copy_(before)  # what is not finite would stay in BatchNorm for ever
                 skipped_in_a_row += 1
                 state.skipped_steps.append(state.step)
                 _LOG.warning(
@@ -312,14 +413,14 @@ def train(
                     ", ".join(batch.names),
                 )
                 if skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
-                    raise FloatingPointError(
+                    raise DivergenceError(
                         f"{folder.name}: {skipped_in_a_row} losses in a row are not finite; "
                         "lower learning_rate"
                     )
             state.step += 1
             state.wall_time_s = wall_time_before + time.monotonic() - started
             if state.step % config.log_every == 0 or state.step == config.steps:
-                row = {name: value / max(summed, 1) for name, value in sums.items()}
+                row = {name: _total(v, device) / max(summed, 1) for name, v in sums.items()}
                 state.history.append({"step": float(state.step), **row})
                 sums, summed = {}, 0
                 progress.show(state.step, row)
@@ -332,7 +433,13 @@ def train(
                     saved = time.monotonic()
     state.is_finished = state.step >= config.steps
     _save(path, state, network, optimizer)
+    wait_for_all()  # the next stage reads the file
     return state
+
+
+def _total(value: float, device: str) -> float:
+    """Return the sum of what each process has."""
+    return float(sum_over_processes(torch.tensor(value, dtype=torch.float64, device=device)))
 
 
 def _freeze(network: SuperPoint, layers: tuple[str, ...]) -> None:
@@ -342,17 +449,17 @@ def _freeze(network: SuperPoint, layers: tuple[str, ...]) -> None:
         getattr(network, "bn" + name).requires_grad_(False).eval()
 
 
-def _save(
-    path: Path, state: Checkpoint, network: SuperPoint, optimizer: torch.optim.Optimizer
-) -> None:
+def _save(path: Path, state: Checkpoint, network: SuperPoint, optimizer: Optimizer) -> None:
     """Write the checkpoint and the history beside it.
 
     Only on a row's boundary, so that a resumed run averages the same steps into the same rows.
     """
     state.network, state.optimizer = network.state_dict(), optimizer.state_dict()
+    if process_rank() != 0:
+        return
     save_checkpoint(path, state)
     rows = {"history": state.history, "skipped_steps": state.skipped_steps}
-    path.with_name("history.json").write_text(json.dumps(rows), encoding="utf-8")
+    write_text(path.with_name("history.json"), json.dumps(rows))
 
 
 def _check_same_config(old: dict[str, Any], config: TrainConfig, path: Path) -> None:
@@ -388,6 +495,9 @@ def _to_device(batch: Batch, device: str) -> Batch:
 @contextmanager
 def _writer(folder: Path) -> Iterator[Any]:
     """Yield a TensorBoard writer, or None where TensorBoard is not installed."""
+    if process_rank() != 0:
+        yield None
+        return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -410,6 +520,8 @@ class Progress:
 
     def show(self, done: int, values: dict[str, float] | None = None) -> None:
         """Show that `done` units of all are finished."""
+        if process_rank() != 0:
+            return
         now = time.monotonic()
         is_terminal = sys.stderr.isatty()
         is_last = done >= self._total

@@ -10,13 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from superpoint_ros.data import Array
-from superpoint_ros.evaluation.homography import (
-    Extract,
-    Protocol,
-    evaluate_pair,
-    summarise,
-)
+from superpoint_ros.evaluation.homography import Extract, evaluate_pair, summarise
 from superpoint_ros.evaluation.hpatches import HomographyPair
+from superpoint_ros.evaluation.protocol import Protocol, Setting
 from superpoint_ros.training.augmentation import AugmentationConfig, augment
 from superpoint_ros.training.datasets import list_photos, read_photo
 from superpoint_ros.training.homographies import HomographyConfig, sample_homography, warp_image
@@ -25,19 +21,24 @@ VALIDATION_VIEWS = HomographyConfig(
     perspective=0.25, scale=1.8, rotation_deg=45.0, translation=0.1
 )
 # Fewer points than l640: the photos have a quarter of its area.
-VALIDATION_PROTOCOL = Protocol("warped-photos", longer_side_px=0, max_keypoints=300)
+VALIDATION_PROTOCOL = Protocol("warped-photos", Setting(max_keypoints=300))
 
 
 def make_validation_pairs(
-    images: Path, count: int, size_hw: tuple[int, int] = (240, 320), seed: int = 0
+    images: Path,
+    count: int,
+    size_hw: tuple[int, int] = (240, 320),
+    seed: int = 0,
+    split: str = "validation",
 ) -> list[HomographyPair]:
-    """Warp photos of the validation split twice each, with photometric noise.
+    """Warp photos twice each, with photometric noise.
 
     Args:
         images: Folder of photos, as given to the training.
         count: Pairs.
         size_hw: (height, width) of the views.
         seed: Same seed, same pairs.
+        split: Which photos, see `list_photos`.
     """
     mild = HomographyConfig(perspective=0.05, scale=1.1, rotation_deg=5.0, translation=0.02)
 
@@ -45,7 +46,7 @@ def make_validation_pairs(
         H_a_p = sample_homography(rng, source_hw, size_hw, mild)
         return H_a_p, sample_homography(rng, source_hw, size_hw, VALIDATION_VIEWS)
 
-    return _make_pairs(images, count, size_hw, seed, draw)
+    return _make_pairs(list_photos(images, split), count, size_hw, seed, draw)
 
 
 def make_rotated_pairs(
@@ -69,11 +70,12 @@ def make_rotated_pairs(
             views.append(H)
         return views[0], views[1]
 
-    return _make_pairs(images, count, size_hw, seed, draw)
+    paths = list_photos(images, "validation")
+    return _make_pairs(paths, count, size_hw, seed, draw)
 
 
 def _make_pairs(
-    images: Path,
+    paths: list[Path],
     count: int,
     size_hw: tuple[int, int],
     seed: int,
@@ -82,7 +84,6 @@ def _make_pairs(
     """Warp photos to both of the views that `draw` returns."""
     pairs: list[HomographyPair] = []
     noise = AugmentationConfig(probability=0.3)
-    paths = list_photos(images, "validation")
     for index in range(count if paths else 0):
         rng = np.random.default_rng([seed, index])
         path = paths[index % len(paths)]

@@ -1,16 +1,26 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from superpoint_ros.cli import train
 from superpoint_ros.config import ConfigError, load_yaml
-from superpoint_ros.network.weights import load_weights
+from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.network.weights import ModelCard, load_weights
 from superpoint_ros.training.adaptation import AdaptationConfig
+from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.datasets import is_validation
 from superpoint_ros.training.trainer import TrainConfig
 
@@ -29,25 +39,25 @@ def parse(*words: str) -> argparse.Namespace:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Path:
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(train, "_VALIDATION_PAIRS", 2)
     configs, images = tmp_path / "configs", tmp_path / "images"
     configs.mkdir()
     images.mkdir()
     (configs / "magicpoint.yaml").write_text(NETWORK + "shapes: {height: 48, width: 64}\n")
     (configs / "pseudo_labels.yaml").write_text("teacher: corners\nwarps: 3\n")
-    for name in ("superpoint", "refine"):
-        (configs / f"{name}.yaml").write_text(
-            NETWORK
-            + "source: photos\nis_joint: true\nphotos: {height: 48, width: 64, points: 16}\n"
-        )
+    (configs / "relabel.yaml").write_text("teacher: network\nwarps: 3\nthreshold: 0.0\n")
+    joint = "source: photos\nis_joint: true\nphotos: {height: 48, width: 64, points: 16}\n"
+    for name in ("superpoint", "refine", "retrain", "losses"):
+        (configs / f"{name}.yaml").write_text(NETWORK + joint)
+    slim = NETWORK.replace("descriptor_dim: 16", "descriptor_dim: 8")
+    (configs / "small.yaml").write_text(slim + joint + "is_distilled: true\n")
     rng = np.random.default_rng(0)
-    for index in range(30):
-        if is_validation(f"{index}.png"):
-            continue
+    names = [f"{index}.png" for index in range(100)]
+    held_back = next(name for name in names if is_validation(name))
+    for name in [*(name for name in names[:8] if not is_validation(name)), held_back]:
         coarse = rng.integers(0, 255, (10, 14), np.uint8)
-        cv2.imwrite(str(images / f"{index}.png"), cv2.resize(coarse, (112, 80)))
-        if index > 4:
-            break
+        cv2.imwrite(str(images / name), cv2.resize(coarse, (112, 80)))
     return tmp_path
 
 
@@ -62,11 +72,33 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert card.licence == "Apache-2.0"
     assert card.config["refine"]["steps"] == 2
     assert card.wall_time_s > 0
-    for sheet in ("magicpoint/sheet.jpg", "refine/sheet.jpg", "refine/labels.jpg"):
+    assert card.metrics["warped-photos/pairs"] == 2
+    refined = (f"refine/{name}.jpg" for name in ("sheet", "labels", "matches"))
+    for sheet in ("magicpoint/sheet.jpg", *refined):
         assert cv2.imread(str(out / sheet)) is not None
+    # A second round of labels goes on from there.
+    again = parse("all", *words, "--out", str(out), "--device", "cpu", "--rounds", "2")
+    assert train.run(again) == 0
+    assert "new ones in" in capsys.readouterr().err
+    assert len(list((out / "pseudo-labels-2").iterdir())) == card_photos(card)
+    _, card = load_weights(out / "superpoint.safetensors")
+    assert set(card.config) == {"magicpoint", "superpoint", "refine", "retrain-2"}
+    assert train.run(parse("small", *words, "--out", str(out), "--device", "cpu")) == 0
+    network, small = load_weights(out / "superpoint_small.safetensors")
+    assert network.config.descriptor_dim == 8
+    assert small.name == "superpoint_small"
+    assert small.parent == f"superpoint {card.sha256}"
+    assert set(small.config) == {"small"}
+    assert train.run(parse("losses", *words, "--out", str(out), "--device", "cpu")) == 0
+    table = json.loads((out / "losses" / "table.json").read_text())
+    assert set(table) == {"contrastive", "hinge", "hinge_normalised"}
     before = (out / "magicpoint" / "last.pt").stat().st_mtime_ns
     assert train.run(parse("all", *words, "--out", str(out), "--device", "cpu")) == 0
     assert (out / "magicpoint" / "last.pt").stat().st_mtime_ns == before
+
+
+def card_photos(card: ModelCard) -> int:
+    return int(next(text for text in card.data if "photos labelled" in text).split()[0])
 
 
 def test_a_stage_that_lacks_what_it_needs_says_so(tiny: Path) -> None:
@@ -75,6 +107,8 @@ def test_a_stage_that_lacks_what_it_needs_says_so(tiny: Path) -> None:
         train.run(parse("pseudo-labels", *words, "--images", str(tiny / "images")))
     with pytest.raises(ConfigError, match="--images"):
         train.run(parse("superpoint", *words))
+    with pytest.raises(ConfigError, match="--rounds 1: must be at least 2"):
+        train.run(parse("relabel", *words))
 
 
 def test_the_shipped_configs_are_legal() -> None:
@@ -82,4 +116,56 @@ def test_the_shipped_configs_are_legal() -> None:
     assert load_yaml(TrainConfig, folder / "magicpoint.yaml").source == "shapes"
     assert load_yaml(TrainConfig, folder / "superpoint.yaml").is_joint
     assert load_yaml(TrainConfig, folder / "refine.yaml").is_joint
+    assert load_yaml(TrainConfig, folder / "retrain.yaml").is_joint
+    assert load_yaml(AdaptationConfig, folder / "relabel.yaml").teacher == "network"
     assert load_yaml(AdaptationConfig, folder / "pseudo_labels.yaml").warps > 1
+
+
+def test_the_small_network_does_a_sixth_of_the_work_at_most() -> None:
+    def count_operations(config: NetworkConfig) -> int:
+        with FlopCounterMode(display=False) as counter:
+            SuperPoint(config).eval()(torch.zeros(1, 1, 48, 80))
+        return counter.get_total_flops()
+
+    small = load_yaml(TrainConfig, train.find_configs() / "small.yaml")
+    assert small.is_distilled
+    assert 6 * count_operations(small.network) < count_operations(NetworkConfig())
+
+
+def test_a_run_that_was_killed_and_met_a_full_disk_ends_on_the_same_curve(tiny: Path) -> None:
+    config = NETWORK.replace("steps: 2", "steps: 120") + (
+        "shapes: {height: 48, width: 64}\nlog_every: 4\ncheckpoint_every_s: 0.0\n"
+    )
+    (tiny / "configs" / "magicpoint.yaml").write_text(config)
+    words = ("magicpoint", "--config", str(tiny / "configs"), "--device", "cpu", "--threads", "1")
+    broken, last = (*words, "--out", str(tiny / "broken")), tiny / "broken/magicpoint/last.pt"
+    command = [sys.executable, "-m", "superpoint_ros", "train", *broken]
+    # kill -9 somewhere in the middle.
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not last.is_file():
+        time.sleep(0.01)
+    time.sleep(random.uniform(0.0, 0.5))
+    process.kill()
+    process.wait()
+    killed_at = load_checkpoint(last).step
+    # No space for another checkpoint: a limit on the size of a file needs no other disk.
+    limit = last.stat().st_size // 2
+    answer = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.splitlines()[-1].startswith(f"superpoint: {last}: ")
+    assert "last one is kept" in answer.stderr.splitlines()[-1]
+    assert load_checkpoint(last).step == killed_at
+    # And on to the end.
+    assert train.run(parse(*broken)) == 0
+    assert train.run(parse(*words, "--out", str(tiny / "whole"))) == 0
+    whole, resumed = load_checkpoint(tiny / "whole/magicpoint/last.pt"), load_checkpoint(last)
+    assert resumed.history == whole.history, f"killed at step {killed_at}"
+    assert len(whole.history) == 30
+    for key, value in whole.network.items():
+        assert torch.equal(resumed.network[key], value), f"{key}, killed at step {killed_at}"

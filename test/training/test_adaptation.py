@@ -8,9 +8,17 @@ import pytest
 import torch
 from torch import nn
 
+from superpoint_ros.evaluation.hpatches import HomographyPair
+from superpoint_ros.features.classical import find_peaks
 from superpoint_ros.network.superpoint import DenseOutput, NetworkConfig, SuperPoint
-from superpoint_ros.training.adaptation import AdaptationConfig, adapt, label_photos
-from superpoint_ros.training.corner_votes import CornerConfig, find_peaks, vote
+from superpoint_ros.training.adaptation import (
+    AdaptationConfig,
+    Labelling,
+    adapt,
+    label_photos,
+    measure_adaptation,
+)
+from superpoint_ros.training.corner_votes import CornerConfig, vote
 from superpoint_ros.training.homographies import HomographyConfig, sample_homography
 
 
@@ -90,6 +98,17 @@ def test_votes_of_many_noisy_views_meet_at_the_corner() -> None:
     assert (distance.min(0) < 2.5).all()
 
 
+def test_what_adaptation_adds_is_measured_between_two_views_of_a_plane() -> None:
+    H = np.array([[1.0, 0.0, 8.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    a, b = (255 * blobs(points, (72, 112)) for points in (POINTS, POINTS + np.array([8.0, 0.0])))
+    pair = HomographyPair("pair", a.astype(np.uint8), b.astype(np.uint8), H)
+    config = AdaptationConfig(precision="fp32", threshold=0.05, nms_radius=4)
+    for views in (1, 8):
+        assert measure_adaptation(BrightnessDetector(), [pair], views, config, 3) == 1.0
+    wrong = pair._replace(H_b_a=np.eye(3))
+    assert measure_adaptation(BrightnessDetector(), [wrong], 1, config, 3) < 0.5
+
+
 def test_labels_are_written_once_and_broken_photos_are_passed_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,10 +123,17 @@ def test_labels_are_written_once_and_broken_photos_are_passed_over(
         NetworkConfig(encoder_channels=(4, 4, 8, 8), head_channels=8, descriptor_dim=8)
     )
     folder = tmp_path / "labels"
-    assert label_photos(network, tmp_path / "images", folder, config) == 2
+    assert label_photos(network, tmp_path / "images", folder, config).total == 2
     assert "c.png" in caplog.text
     files = sorted(folder.rglob("*"))
     assert [path.name for path in files if path.is_file()] == ["a.png.npz", "b.png.npz"]
     before = [path.stat().st_mtime_ns for path in files]
-    assert label_photos(network, tmp_path / "images", folder, config) == 2
+    again = label_photos(network, tmp_path / "images", folder, config)
+    assert (again.total, again.new) == (2, 0)
     assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_the_time_of_1000_photos_is_told() -> None:
+    assert str(Labelling(7, 4, 24.0)) == "7 photos have labels, 4 new ones in 24 s: " + (
+        "100.0 min per 1,000"
+    )

@@ -15,6 +15,7 @@ from superpoint_ros.training.losses import (
     localization_loss,
     refine_points,
     sample_descriptors,
+    similarity_loss,
     warp_points_batch,
 )
 
@@ -124,3 +125,11 @@ def test_refinement_finds_a_sub_pixel_target_and_its_distance_to_the_other_view(
     other = torch.tensor([[[22.3, 11.0]]])
     loss = localization_loss(refined, other, H, torch.ones(1, 1, dtype=torch.bool))
     assert float(loss) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_similarities_are_compared_where_both_points_are_valid() -> None:
+    ours = torch.tensor([[[1.0, 0.5, 9.0], [0.0, 1.0, 9.0], [9.0, 9.0, 9.0]]])
+    theirs = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.0]]])
+    is_valid = torch.tensor([[True, True, False]])
+    assert float(similarity_loss(ours, theirs, is_valid)) == pytest.approx(0.5 / 2)
+    assert float(similarity_loss(ours, theirs, torch.zeros_like(is_valid))) == 0.0

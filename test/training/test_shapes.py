@@ -12,14 +12,13 @@ def test_every_kind_has_its_size_and_corners_inside(kind: str) -> None:
     config = ShapeConfig(height=72, width=104)
     total = 0
     for seed in range(12):
-        image, corners = draw_shape(np.random.default_rng(seed), config, kind)
+        image, corners, doubtful = draw_shape(np.random.default_rng(seed), config, kind)
         assert image.shape == (72, 104)
         assert image.dtype == np.uint8
         assert corners.shape == (len(corners), 2)
         assert corners.dtype == np.float32
-        if len(corners):
-            assert (corners.min(0) > 0).all()
-            assert (corners.max(0) < [103, 71]).all()
+        for points in (corners, doubtful):
+            assert ((points > -0.5) & (points < [103.5, 71.5])).all()
         total += len(corners)
     assert (total == 0) == (kind in ("ellipses", "noise"))
 
@@ -36,7 +35,7 @@ def test_drawn_edges_lie_where_the_coordinates_say_to_a_tenth_of_a_pixel() -> No
     canvas = Canvas((60, 90), np.random.default_rng(0), 25.0)
     canvas.pixels[:] = 0
     canvas.fill(np.array([[20.3, 10.6], [70.8, 10.6], [70.8, 40.2], [20.3, 40.2]]), 200.0)
-    image, corners = canvas.finish(0.0, 0.0008)
+    image, corners, _ = canvas.finish(0.0, ShapeConfig())
     assert len(corners) == 4
     # Grey mass along a row: the pixel x covers [x - 0.5, x + 0.5].
     assert image[25].sum() / 200.0 == pytest.approx(70.8 - 20.3, abs=0.3)
@@ -51,7 +50,13 @@ def test_covered_and_faint_corners_are_left_out() -> None:
     canvas.fill(np.array([[30, 20], [40, 20], [40, 30], [30, 30.0]]), 180.0)
     canvas.fill(np.array([[20, 10], [60, 10], [60, 50], [20, 50.0]]), 30.0)  # covers the first
     canvas.fill(np.array([[70, 10], [80, 10], [80, 20], [70, 20.0]]), 102.0)  # can not be seen
-    _, corners = canvas.finish(0.0, 0.0008)
+    canvas.fill(np.array([[70, 30], [86, 30], [86, 38], [78, 38.8], [70, 38]]), 200.0)
+    _, corners, doubtful = canvas.finish(0.0, ShapeConfig())
+    right = corners[:, 0] > 65
+    assert sorted(map(tuple, corners[right])) == [(70, 30), (70, 38), (86, 30), (86, 38)]
+    assert (78, 39) in map(tuple, doubtful.round())  # nearly straight
+    assert (30, 20) in map(tuple, doubtful)
+    corners = corners[~right]
     np.testing.assert_allclose(
         sorted(map(tuple, corners)), [(20, 10), (20, 50), (60, 10), (60, 50)], atol=1e-5
     )

@@ -14,6 +14,7 @@ from superpoint_ros.training.checkpoint import Checkpoint, load_checkpoint, save
 from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig, label_path
 from superpoint_ros.training.shapes import ShapeConfig
 from superpoint_ros.training.trainer import (
+    DivergenceError,
     LossConfig,
     TrainConfig,
     compute_losses,
@@ -57,11 +58,15 @@ def make_photos(folder: Path) -> LabelledPhotos:
     return LabelledPhotos(images, labels, CONFIG.photos)
 
 
-def test_a_killed_run_resumes_to_the_same_weights_and_curve(tmp_path: Path) -> None:
-    source = make_source(CONFIG, None)
-    whole = train(CONFIG, source, tmp_path / "whole")
-    train(CONFIG, source, tmp_path / "parts", stop_after=6)
-    parts = train(CONFIG, source, tmp_path / "parts")
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_killed_run_resumes_to_the_same_weights_and_curve(
+    tmp_path: Path, optimizer: str
+) -> None:
+    config = dataclasses.replace(CONFIG, optimizer=optimizer)
+    source = make_source(config, None)
+    whole = train(config, source, tmp_path / "whole")
+    train(config, source, tmp_path / "parts", stop_after=6)
+    parts = train(config, source, tmp_path / "parts")
     assert parts.history == whole.history
     assert [row["step"] for row in whole.history] == [3, 6, 9, 12]
     for key, value in whole.network.items():
@@ -76,13 +81,18 @@ def test_resuming_with_another_config_is_refused(tmp_path: Path) -> None:
         train(other, make_source(other, None), tmp_path)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("descriptor", ["contrastive", "hinge", "hinge_normalised"])
-def test_ten_steps_on_one_batch_lower_every_loss(tmp_path: Path, descriptor: str) -> None:
+def test_ten_steps_on_one_batch_lower_every_loss(
+    tmp_path: Path, descriptor: str, optimizer: str
+) -> None:
     config = dataclasses.replace(
         CONFIG,
         source="photos",
         is_joint=True,
         steps=10,
+        shapes_per_step=2,
+        optimizer=optimizer,
         learning_rate=3e-3,
         log_every=1,
         loss=LossConfig(descriptor=descriptor),
@@ -92,8 +102,29 @@ def test_ten_steps_on_one_batch_lower_every_loss(tmp_path: Path, descriptor: str
     assert len(photos) == 4
     batch = make_source(config, photos)(0)
     history = train(config, lambda step: batch, tmp_path / "run").history
-    for name in ("detector", "descriptor"):
+    for name in ("detector", "shapes", "descriptor"):
         assert history[-1][name] < history[0][name]
+
+
+def test_a_narrower_network_learns_from_a_teacher_not_from_labels(tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        CONFIG, source="photos", is_joint=True, is_distilled=True, steps=15, learning_rate=1e-2,
+        log_every=1, network=dataclasses.replace(TINY, descriptor_dim=8),
+    )  # fmt: skip
+    torch.manual_seed(1)
+    teacher = SuperPoint(TINY).eval()
+    batch = make_source(config, make_photos(tmp_path))(0)
+    history = train(config, lambda step: batch, tmp_path / "run", teacher=teacher).history
+    for name in ("detector", "similarity"):
+        assert history[-1][name] < history[0][name]
+    # Labels change nothing.
+    network = SuperPoint(config.network)
+    a = batch.a._replace(mass=torch.zeros_like(batch.a.mass))
+    terms = compute_losses(network.eval(), batch, config, teacher)
+    unlabelled = compute_losses(network, batch._replace(a=a), config, teacher)
+    assert torch.equal(terms["detector"], unlabelled["detector"])
+    with pytest.raises(ConfigError, match="teacher"):
+        train(config, lambda step: batch, tmp_path / "none")
 
 
 def test_a_loss_that_is_not_finite_is_skipped_counted_and_named(
@@ -112,8 +143,15 @@ def test_a_loss_that_is_not_finite_is_skipped_counted_and_named(
     assert state.skipped_steps == [4]
     assert "bad.jpg" in caplog.text
     for key, value in state.network.items():
-        if "running" not in key:
-            assert torch.isfinite(value).all(), key
+        assert torch.isfinite(value).all(), key
+
+
+def test_a_training_that_comes_apart_ends_with_advice(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, steps=40)
+    batch = make_source(config, None)(0)
+    nothing = batch._replace(a=batch.a._replace(images=torch.full_like(batch.a.images, torch.nan)))
+    with pytest.raises(DivergenceError, match=r"20 losses in a row.*lower learning_rate"):
+        train(config, lambda step: nothing, tmp_path)
 
 
 def test_both_views_of_a_batch_agree_about_every_point(tmp_path: Path) -> None:

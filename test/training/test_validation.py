@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from superpoint_ros.evaluation.homography import BASELINES
+from superpoint_ros.features.classical import make_classical
 from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.training.datasets import is_validation, list_photos
 from superpoint_ros.training.validation import (
@@ -44,6 +44,6 @@ def test_a_quarter_turn_is_what_it_says(photos: Path) -> None:
 
 
 def test_rootsift_solves_the_pairs(photos: Path) -> None:
-    summary = measure(BASELINES["rootsift"](300), make_rotated_pairs(photos, 2, 45.0))
+    summary = measure(make_classical("rootsift", 300), make_rotated_pairs(photos, 2, 45.0))
     assert summary["he3"] == 1.0
     assert summary["mma3"] > 0.8

@@ -1,0 +1,247 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Adapt weights to the frames of one camera, and find out whether that helped.
+
+Frames come in order of time and are split by blocks of it: neighbours look alike, and what was
+trained on must not judge. Labels are the present network's own, averaged over warped views.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from superpoint_ros.config import Config, ConfigError, option, to_mapping
+from superpoint_ros.data import Array
+from superpoint_ros.decode import DecodeError, decode_grey
+from superpoint_ros.evaluation.bag import BagError, BagReader
+from superpoint_ros.evaluation.hpatches import HomographyPair
+from superpoint_ros.features.extractor import load_extractor
+from superpoint_ros.image import fit_longer_side, resize, write_image
+from superpoint_ros.network.cells import CELL_SIZE
+from superpoint_ros.network.superpoint import unfold_batch_norm
+from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
+from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
+from superpoint_ros.training.checkpoint import Checkpoint
+from superpoint_ros.training.datasets import LabelledPhotos, list_photos, read_photo
+from superpoint_ros.training.provenance import describe_hardware, find_commit
+from superpoint_ros.training.sheets import write_batch_sheet, write_label_sheet, write_match_sheet
+from superpoint_ros.training.trainer import TrainConfig, make_source, train
+from superpoint_ros.training.validation import (
+    VALIDATION_PROTOCOL,
+    make_validation_pairs,
+    measure,
+)
+
+_LOG = logging.getLogger(__name__)
+# What the mean of decides: finding the same points again, matching them, and what comes of it.
+JUDGES = ("repeatability", "matching_score", "mma3", "he3")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(Config):
+    """How weights are adapted."""
+
+    frames: int = option(80, "Frames taken from the recording, evenly in time", minimum=1)
+    longer_side_px: int = option(
+        480, "Larger frames are shrunk to this longer side, pixels", minimum=64
+    )
+    blocks: int = option(10, "Blocks of time; every fifth is held back", minimum=5)
+    validation_pairs: int = option(60, "Warped pairs of held-back frames", minimum=1)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    training: TrainConfig = field(
+        default_factory=lambda: TrainConfig(source="photos", is_joint=True)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.training.source != "photos":
+            raise ConfigError("training.source: finetuning needs photos")
+
+
+class FinetuneResult(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        before: Metrics of the old weights on held-back frames.
+        after: The same of the new ones.
+        is_better: Whether the mean of `JUDGES` did not fall.
+        weights: The new weights; None if they are worse, and so not written.
+        card: Of the new weights.
+    """
+
+    before: dict[str, float]
+    after: dict[str, float]
+    is_better: bool
+    weights: Path | None
+    card: ModelCard
+
+
+def sample_bag(path: Path | str, topic: str, count: int) -> Iterator[tuple[str, Array]]:
+    """Yield frames of a recording, evenly in time.
+
+    Args:
+        path: Anything that `BagReader` reads.
+        topic: Of the images; empty: detected.
+        count: How many, or all if there are fewer.
+
+    Yields:
+        Name and (H, W) uint8.
+
+    Raises:
+        BagError: No recording, or no single image topic.
+    """
+    with BagReader(path) as reader:
+        topic = reader.choose_image_topic(topic)
+        total = sum(found.count for found in reader.topics if found.name == topic)
+        wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
+        for index, message in enumerate(reader.messages((topic,))):
+            if index in wanted:
+                try:
+                    yield f"{index:06d}", np.asarray(decode_grey(message.read()))
+                except (BagError, DecodeError) as error:
+                    _LOG.warning("%s: image %d skipped (%s)", topic, index, error)
+
+
+def sample_folder(folder: Path, count: int) -> Iterator[tuple[str, Array]]:
+    """Yield photos of a folder, evenly by name; names are taken to be in order of time."""
+    paths = list_photos(folder, "all")
+    for index in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int):
+        photo = read_photo(paths[index])
+        if photo is not None:
+            yield f"{index:06d}", photo
+
+
+def is_held_back(index: int, total: int, blocks: int) -> bool | None:
+    """Return whether a frame judges, trains, or (None) neither, beside a block that judges."""
+    if index * blocks // total % 5 == 2:
+        return True
+    is_neighbour = any(
+        0 <= near < total and near * blocks // total % 5 == 2 for near in (index - 1, index + 1)
+    )
+    return None if is_neighbour else False
+
+
+def write_frames(
+    frames: Iterator[tuple[str, Array]], folder: Path, config: FinetuneConfig
+) -> tuple[int, int]:
+    """Write frames as PNG, below `train` and `held-back`.
+
+    Returns:
+        How many of either.
+
+    Raises:
+        ConfigError: Too few frames to split.
+    """
+    kept = []
+    for name, image in frames:
+        size_hw = (image.shape[0], image.shape[1])
+        if max(size_hw) > config.longer_side_px:
+            image = resize(image, fit_longer_side(size_hw, config.longer_side_px))
+        kept.append((name, image))
+    if len(kept) < 2 * config.blocks:
+        raise ConfigError(
+            f"{len(kept)} frames are too few: blocks: {config.blocks} needs {2 * config.blocks}"
+        )
+    counts = [0, 0]
+    for index, (name, image) in enumerate(kept):
+        held_back = is_held_back(index, len(kept), config.blocks)
+        if held_back is not None:
+            counts[held_back] += 1
+            part = "held-back" if held_back else "train"
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            write_image(folder / part / f"{name}.png", image)
+    return counts[0], counts[1]
+
+
+def finetune(
+    weights: Path, folder: Path, config: FinetuneConfig, source_name: str, device: str = "cpu"
+) -> FinetuneResult:
+    """Label, train and judge; `write_frames` has been called for `folder / "frames"`.
+
+    Args:
+        weights: To start from.
+        folder: Gets labels, checkpoint and the new weights; what is done in it is not done again.
+        config: How.
+        source_name: Of the recording, for the card.
+        device: Of torch.
+    """
+    frames, labels = folder / "frames" / "train", folder / "labels"
+    pairs = make_validation_pairs(
+        folder / "frames" / "held-back", config.validation_pairs, split="all"
+    )
+    before = _measure(weights, pairs, device)
+    network, parent = load_weights(weights)
+    label_photos(network, frames, labels, config.adaptation, device, split="all")
+    photos = LabelledPhotos(frames, labels, config.training.photos, split="all")
+    write_label_sheet(folder / "labels.jpg", photos)
+    images = [
+        photos[i].image for i in np.linspace(0, len(photos) - 1, min(16, len(photos))).astype(int)
+    ]
+    started = unfold_batch_norm(network, _to_batch(images))
+    training = dataclasses.replace(config.training, network=started.config)
+    source = make_source(training, photos)
+    write_batch_sheet(folder / "sheet.jpg", source(0))
+    state = train(training, source, folder / "training", started.state_dict(), device)
+    started.load_state_dict(state.network)
+    write_match_sheet(folder / "matches.jpg", started, source(0))
+    candidate = folder / "candidate.safetensors"
+    card = _make_card(parent, config, training, state, source_name, len(photos))
+    save_weights(candidate, started, card, half=True)
+    after = _measure(candidate, pairs, device)
+    is_better = _score(after) >= _score(before)
+    metrics = {f"held-back/{key}": round(value, 4) for key, value in after.items()}
+    metrics |= {f"held-back/{key}_before": round(value, 4) for key, value in before.items()}
+    card = dataclasses.replace(card, metrics=metrics)
+    candidate.unlink()
+    if not is_better:
+        return FinetuneResult(before, after, False, None, card)
+    path = folder / f"{card.name}.safetensors"
+    return FinetuneResult(before, after, True, path, save_weights(path, started, card, half=True))
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return float(np.mean([metrics[name] for name in JUDGES]))
+
+
+def _measure(weights: Path, pairs: list[HomographyPair], device: str) -> dict[str, float]:
+    limit = VALIDATION_PROTOCOL.max_keypoints
+    return measure(load_extractor(str(weights), device=device, max_keypoints=limit), pairs)
+
+
+def _to_batch(images: list[Array]) -> torch.Tensor:
+    """Return the common middle of images as (B, 1, H, W) in [0, 1]."""
+    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
+    height, width = height // CELL_SIZE * CELL_SIZE, width // CELL_SIZE * CELL_SIZE
+    return torch.from_numpy(np.stack([i[:height, :width] for i in images]))[:, None].float() / 255
+
+
+def _make_card(
+    parent: ModelCard,
+    config: FinetuneConfig,
+    training: TrainConfig,
+    state: Checkpoint,
+    source_name: str,
+    count: int,
+) -> ModelCard:
+    return dataclasses.replace(
+        parent,
+        name=f"{parent.name.removesuffix('_finetuned')}_finetuned",
+        parent=f"{parent.name} {parent.sha256}",
+        config=to_mapping(dataclasses.replace(config, training=training)),
+        data=(*parent.data, f"{count} frames of {source_name}"),
+        seed=training.seed,
+        commit=find_commit(),
+        wall_time_s=round(state.wall_time_s, 1),
+        hardware=describe_hardware(),
+        metrics={},
+        notes=f"Steps {state.step}, skipped {len(state.skipped_steps)}.",
+        sha256="",
+    )

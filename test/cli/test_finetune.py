@@ -1,0 +1,106 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from superpoint_ros.cli import finetune
+from superpoint_ros.config import ConfigError, load_yaml
+from superpoint_ros.network.superpoint import HIDDEN_LAYERS
+from superpoint_ros.network.weights import find_weights, load_weights
+from superpoint_ros.training.finetuning import FinetuneConfig, is_held_back
+
+CONFIG = """
+frames: 25
+validation_pairs: 4
+adaptation: {warps: 3, threshold: 0.015, max_keypoints: 100}
+training:
+  source: photos
+  is_joint: true
+  batch_size: 2
+  steps: 2
+  warmup_steps: 2
+  learning_rate: %f
+  frozen_layers: [%s]
+  photos: {height: 64, width: 96, points: 48}
+"""
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    finetune.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames of one texture, and one broken."""
+    folder = tmp_path_factory.mktemp("finetune")
+    (folder / "frames").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(24):
+        coarse = rng.integers(0, 255, (15, 20), np.uint8)
+        picture = cv2.resize(coarse, (160, 120), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / "frames" / f"{index:03d}.png"), picture)
+    (folder / "frames" / "002b.png").write_bytes(b"junk")
+    return folder
+
+
+def words(folder: Path, out: str, rate: float, frozen: str = "") -> list[str]:
+    config = folder / f"{out}.yaml"
+    config.write_text(CONFIG % (rate, frozen))
+    return [
+        *("--images", str(folder / "frames"), "--out", str(folder / out), "--device", "cpu"),
+        *("--config", str(config), "--json", str(folder / "m.json")),
+    ]
+
+
+def test_what_is_no_worse_is_written_with_its_parent(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Nothing may learn: so what comes out of unfolding, training and folding is what went in.
+    assert finetune.run(parse(*words(folder, "same", 0.0, ",".join(HIDDEN_LAYERS)))) == 0
+    before, parent = load_weights(find_weights())
+    after, card = load_weights(folder / "same" / "superpoint_finetuned.safetensors")
+    for (name, ours), theirs in zip(after.named_parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3, msg=name)
+    assert (card.parent, card.licence) == (f"{parent.name} {parent.sha256}", parent.licence)
+    assert card.data == (*parent.data, "14 frames of frames")
+    metrics = json.loads((folder / "m.json").read_text())
+    assert metrics["is_better"]
+    assert card.metrics["held-back/mma3"] == pytest.approx(metrics["after"]["mma3"], abs=1e-4)
+    assert "002b.png" in caplog.text
+    # No frame both judges and trains, and none that trains is a neighbour of one that judges.
+    trained, judged = (
+        {int(path.stem) for path in (folder / "same" / "frames" / part).iterdir()}
+        for part in ("train", "held-back")
+    )
+    assert judged
+    assert min(abs(a - b) for a in trained for b in judged) > 1
+
+
+def test_what_is_worse_is_not_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = words(folder, "worse", 1.0)
+    assert finetune.run(parse(*job)) == 1
+    assert "nothing was written" in capsys.readouterr().err
+    assert not list((folder / "worse").glob("*.safetensors"))
+    assert not json.loads((folder / "m.json").read_text())["is_better"]
+    with pytest.raises(ConfigError, match=r"job\.json.*choose --out"):
+        finetune.run(parse(*job, "--steps", "3"))
+
+
+def test_a_fifth_is_held_back_in_blocks_of_time() -> None:
+    parts = [is_held_back(index, 100, 10) for index in range(100)]
+    assert [index for index, part in enumerate(parts) if part] == [*range(20, 30), *range(70, 80)]
+    assert [i for i, part in enumerate(parts) if part is None] == [19, 30, 69, 80]
+
+
+def test_the_shipped_config_is_legal() -> None:
+    from superpoint_ros.cli.train import find_configs
+
+    assert load_yaml(FinetuneConfig, find_configs() / "finetune.yaml").training.is_joint

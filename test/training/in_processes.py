@@ -1,0 +1,82 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What test_distributed.py runs under torchrun: in_processes.py FOLDER."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+
+from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.training.datasets import Batch, BatchSource, LabelledPhotos, PhotoConfig
+from superpoint_ros.training.distributed import (
+    join_batch_norms,
+    joined_processes,
+    process_rank,
+    sum_gradients,
+)
+from superpoint_ros.training.trainer import (
+    LossConfig,
+    TrainConfig,
+    compute_losses,
+    make_source,
+    train,
+)
+
+DESCRIPTORS = ("contrastive", "hinge", "hinge_normalised")
+CONFIG = TrainConfig(
+    source="photos",
+    is_joint=True,
+    steps=6,
+    batch_size=3,  # two processes share it unevenly
+    shapes_per_step=1,  # the second has none
+    warmup_steps=2,
+    log_every=1,
+    precision="fp32",
+    network=NetworkConfig(
+        encoder_channels=(4, 4, 8, 8), head_channels=16, descriptor_dim=16, batch_norm=True
+    ),
+    photos=PhotoConfig(height=48, width=80, points=32),
+)
+
+
+def make_gradients(photos: LabelledPhotos, descriptor: str) -> dict[str, torch.Tensor]:
+    """Return the gradients of one batch by parameter, and the BatchNorm statistics after it."""
+    torch.manual_seed(1)
+    config = dataclasses.replace(CONFIG, loss=LossConfig(descriptor=descriptor))
+    network = SuperPoint(config.network).train()
+    join_batch_norms(network)
+    terms = compute_losses(network, make_source(config, photos)(0), config)
+    torch.stack(list(terms.values())).sum().backward()
+    sum_gradients(network.parameters())
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    return {**gradients, **{name: b for name, b in network.named_buffers() if b.ndim}}
+
+
+def poisoned_source(photos: LabelledPhotos, rank: int) -> BatchSource:
+    """Return batches of which that of step 1 has no finite loss, in one process only."""
+    source = make_source(CONFIG, photos)
+
+    def make(step: int) -> Batch:
+        batch = source(step)
+        if step == 1 and process_rank() == rank:
+            return batch._replace(H_b_a=torch.full_like(batch.H_b_a, float("nan")))
+        return batch
+
+    return make
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    with joined_processes("cpu"):
+        photos = LabelledPhotos(folder / "images", folder / "labels", CONFIG.photos)
+        for descriptor in DESCRIPTORS:
+            gradients = make_gradients(photos, descriptor)
+            if process_rank() == 0:
+                torch.save(gradients, folder / f"{descriptor}.pt")
+        train(CONFIG, poisoned_source(photos, rank=1), folder / "two", stop_after=3)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,91 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Two real processes (torchrun, gloo) against one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from superpoint_ros.config import ConfigError
+from superpoint_ros.training import trainer
+from superpoint_ros.training.checkpoint import load_checkpoint
+from superpoint_ros.training.datasets import LabelledPhotos, label_path
+from superpoint_ros.training.trainer import make_source, train
+
+SCRIPT = Path(__file__).with_name("in_processes.py")
+sys.path.insert(0, str(SCRIPT.parent))
+from in_processes import CONFIG, DESCRIPTORS, make_gradients, poisoned_source
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos with labels, and what two processes made of them."""
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "images").mkdir()
+    (folder / "labels").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(5):
+        path = folder / "images" / f"p{index}.png"
+        coarse = rng.integers(0, 255, (10, 16), np.uint8)
+        cv2.imwrite(str(path), cv2.resize(coarse, (128, 80), interpolation=cv2.INTER_CUBIC))
+        count = 10 + 15 * index  # so that the processes' valid points differ in number
+        np.savez(
+            label_path(folder / "labels", folder / "images", path),
+            keypoints=rng.uniform(5, 75, (count, 2)).astype(np.float32),
+            scores=np.linspace(1, 0.1, count, dtype=np.float32),
+        )
+    command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    answer = subprocess.run(
+        [sys.executable, *command, str(SCRIPT), str(folder)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert answer.returncode == 0, answer.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(folder: Path) -> LabelledPhotos:
+    return LabelledPhotos(folder / "images", folder / "labels", CONFIG.photos)
+
+
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+def test_two_processes_give_the_gradients_of_one(
+    folder: Path, photos: LabelledPhotos, descriptor: str
+) -> None:
+    two = torch.load(folder / f"{descriptor}.pt")
+    one = make_gradients(photos, descriptor)
+    assert two.keys() == one.keys()
+    assert any("running_var" in key for key in one)
+    for key, value in one.items():
+        # A bias before BatchNorm changes nothing: its gradient is rounding.
+        tolerance = 1e-4 * max(float(value.abs().max()), 1.0)
+        torch.testing.assert_close(two[key], value, atol=tolerance, rtol=0)
+
+
+def test_one_process_goes_on_where_two_stopped_on_the_same_curve(
+    folder: Path, photos: LabelledPhotos
+) -> None:
+    assert load_checkpoint(folder / "two" / "last.pt").skipped_steps == [1]  # one's was not finite
+    whole = train(CONFIG, poisoned_source(photos, rank=0), folder / "one")
+    parts = train(CONFIG, poisoned_source(photos, rank=0), folder / "two")
+    assert parts.skipped_steps == whole.skipped_steps == [1]
+    assert [row["step"] for row in parts.history] == [1, 2, 3, 4, 5, 6]
+    for ours, expected in zip(parts.history, whole.history, strict=True):
+        assert ours == pytest.approx(expected, rel=1e-3)
+
+
+def test_more_processes_than_items_are_refused(
+    photos: LabelledPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "process_count", lambda: 4)
+    with pytest.raises(ConfigError, match="batch_size: 3 for 4 processes"):
+        make_source(CONFIG, photos)
