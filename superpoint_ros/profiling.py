@@ -1,13 +1,15 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the time goes: named stages within a frame, percentiles over frames."""
+"""Where time and memory go: named stages within a frame, percentiles over frames."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -52,3 +54,9 @@ class LatencyLog:
             }
             for name, values in self._stages.items()
         }
+
+
+def resident_mib() -> float:
+    """Return the resident memory of this process, MiB (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -5,6 +5,7 @@
     superpoint benchmark                              VGA, this machine's fastest engine
     superpoint benchmark --size 480x640 --size 240x320 --batch 1 2 --json benchmark.json
     superpoint benchmark --odometry 150 --keypoints 500        stages of stereo odometry, rendered
+    superpoint benchmark --odometry 36000 --round 220          an hour of it: memory, pace, drift
 
 Every row is measured against plain eager PyTorch (float32, default layout) in the same run; the
 engines take turns frame by frame, so that a busy machine slows all alike. `ratio_to_eager` is an
@@ -15,13 +16,16 @@ memory to keypoints and descriptors in host memory. Without --image a drawn patt
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import platform
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from superpoint_ros.data import Array
     from superpoint_ros.features import Extractor
 
@@ -56,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FRAMES",
         default=0,
         help="instead, time the odometry on so many rendered stereo pairs, the network apart",
+    )
+    parser.add_argument(
+        "--round",
+        type=int,
+        metavar="FRAMES",
+        default=0,
+        help="with --odometry: render one round of the room in so many frames, track it again and "
+        "again, and tell time, memory and drift of each tenth",
     )
     parser.add_argument("--json", metavar="FILE", default="", help="write the rows there")
 
@@ -102,12 +114,13 @@ def _run_odometry(args: argparse.Namespace) -> int:
     """Time the odometry, print its stages, write the JSON."""
     from superpoint_ros import __version__
     from superpoint_ros.config import ConfigError
-    from superpoint_ros.evaluation.odometry_benchmark import measure_odometry
     from superpoint_ros.features import load_extractor
     from superpoint_ros.files import write_json
 
     if args.odometry <= 10:
         raise ConfigError("--odometry needs more than 10 frames: so many warm up")
+    if args.round < 0 or args.round > args.odometry:
+        raise ConfigError("--round: from 1 to the number of frames of --odometry")
     extract = load_extractor(
         weights=args.weights, device=args.device, max_keypoints=args.keypoints
     )
@@ -117,6 +130,19 @@ def _run_odometry(args: argparse.Namespace) -> int:
             end = "\r\033[K" if done == total else ""
             print(f"\rfeatures {done}/{total}{end}", end="", file=sys.stderr, flush=True)
 
+    rows = (_run_rounds if args.round else _run_stages)(args, extract, show_progress)
+    if args.json:
+        values = {"rows": rows, "keypoints": args.keypoints, "version": __version__}
+        write_json(args.json, {**values, "weights_sha256": extract.weights_sha256})
+    return 0
+
+
+def _run_stages(
+    args: argparse.Namespace, extract: Extractor, show_progress: Callable[[int, int], None]
+) -> list[dict[str, Any]]:
+    """Print how long each stage takes."""
+    from superpoint_ros.evaluation.odometry_benchmark import measure_odometry
+
     rows = measure_odometry(extract.extract_batch, args.odometry, show_progress)
     columns = ("cpu_mean", "p50", "p95", "max")
     print(f"{'stage':>14} {'count':>6} " + " ".join(f"{name + ' ms':>12}" for name in columns))
@@ -124,10 +150,32 @@ def _run_odometry(args: argparse.Namespace) -> int:
         cells = ["" if row[name] is None else f"{row[name]:.2f}" for name in columns]
         print(f"{row['stage']:>14} {row['count']:>6} " + " ".join(f"{cell:>12}" for cell in cells))
     print(f"{1e3 / rows[0]['cpu_mean']:.0f} frames/s of CPU time in tracking's thread")
-    if args.json:
-        values = {"rows": rows, "keypoints": args.keypoints, "version": __version__}
-        write_json(args.json, {**values, "weights_sha256": extract.weights_sha256})
-    return 0
+    return rows
+
+
+def _run_rounds(
+    args: argparse.Namespace, extract: Extractor, show_progress: Callable[[int, int], None]
+) -> list[dict[str, Any]]:
+    """Print each tenth of a long run as it ends."""
+    from superpoint_ros.evaluation.odometry_benchmark import (
+        LongRunPart,
+        observe_round,
+        repeat_round,
+    )
+
+    names = [field.name for field in dataclasses.fields(LongRunPart)]
+    print(" ".join(names))
+
+    def show(part: LongRunPart) -> None:
+        cells = [
+            "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+            for value in dataclasses.astuple(part)
+        ]
+        row = zip(names, cells, strict=True)
+        print(" ".join(f"{cell:>{len(name)}}" for name, cell in row), flush=True)
+
+    observations = observe_round(extract.extract_batch, args.round, show_progress)
+    return [dataclasses.asdict(part) for part in repeat_round(observations, args.odometry, show)]
 
 
 def _make_extractors(args: argparse.Namespace) -> dict[str, Extractor]:

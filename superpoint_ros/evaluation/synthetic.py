@@ -21,7 +21,7 @@ from superpoint_ros.evaluation.scene import Renderer, SceneConfig, make_room
 from superpoint_ros.geometry.camera import Camera
 
 START_NS = 1_700_000_000_000_000_000
-TRAJECTORIES = ("orbit", "sweep", "rotate", "still")
+TRAJECTORIES = ("orbit", "loop", "sweep", "rotate", "still")
 SENSORS = ("mono", "stereo", "rgbd")
 
 
@@ -70,8 +70,8 @@ class SequenceConfig(Config):
     rate_hz: float = option(30.0, "Frames a second", minimum=0.1, maximum=1000.0)
     trajectory: str = option(
         "orbit",
-        "orbit: round the room, looking outwards; sweep: to and fro along a wall; rotate: on the "
-        "spot; still: nothing moves",
+        "orbit: round the room, looking outwards; loop: the same, but after one round everything "
+        "repeats; sweep: to and fro along a wall; rotate: on the spot; still: nothing moves",
         choices=TRAJECTORIES,
     )
     speed: float = option(0.35, "Speed along the path, m/s (rotate: rad/s)", minimum=0.0)
@@ -209,6 +209,17 @@ class SyntheticSequence:
         )
 
 
+def round_length_m(room_m: tuple[float, ...] = (8.0, 6.0, 3.0)) -> float:
+    """Return about the length of one round of "orbit" and "loop", to which `speed` refers."""
+    reach = _reach(room_m)
+    return 2.0 * np.pi * float(np.sqrt(reach @ reach / 2))
+
+
+def _reach(room_m: tuple[float, ...]) -> Array:
+    """Return the half axes (2,) of the path, metres."""
+    return np.array([0.18, 0.16]) * room_m[:2]
+
+
 def camera_pose(
     trajectory: str,
     time_s: float,
@@ -223,11 +234,11 @@ def camera_pose(
         speed: About the speed along the path, m/s; for "rotate" the peak rate, rad/s.
         room_m: Size of the room; the path keeps to its middle third.
     """
-    length, width, height = room_m
-    reach = np.array([0.18 * length, 0.16 * width])  # half axes of the path, metres
+    height = room_m[2]
+    reach = _reach(room_m)
     eye = 0.47 * height
     if trajectory == "orbit":
-        phase = speed * time_s / float(np.sqrt(reach @ reach / 2))
+        phase = 2.0 * np.pi * speed * time_s / round_length_m(room_m)
         position = [
             reach[0] * np.cos(phase),
             reach[1] * np.sin(phase),
@@ -236,6 +247,16 @@ def camera_pose(
         yaw = phase + 0.7 + 0.6 * np.sin(0.8 * phase)
         pitch = -0.16 + 0.1 * np.sin(1.7 * phase)
         roll = 0.08 * np.sin(1.3 * phase)
+    elif trajectory == "loop":
+        phase = 2.0 * np.pi * speed * time_s / round_length_m(room_m)
+        position = [
+            reach[0] * np.cos(phase),
+            reach[1] * np.sin(phase),
+            eye + 0.12 * np.sin(2.0 * phase + 0.4),
+        ]
+        yaw = phase + 0.7 + 0.4 * np.sin(phase)
+        pitch = -0.16 + 0.1 * np.sin(2.0 * phase)
+        roll = 0.08 * np.sin(phase)
     elif trajectory == "sweep":
         phase = speed * time_s / reach[0]
         position = [

@@ -25,6 +25,7 @@ from rclpy.executors import SingleThreadedExecutor
 from superpoint_ros.data import Features
 from superpoint_ros.graph import dds_environment
 from superpoint_ros.msg import Features as FeaturesMessage
+from superpoint_ros.profiling import resident_mib
 from superpoint_ros.ros.conversions import (
     DESCRIPTOR_DTYPES,
     features_from_message,
@@ -36,13 +37,6 @@ from superpoint_ros.ros.subscriptions import FEATURES_QOS
 
 _TOPIC = "benchmark/features"
 _WARM_UP = 0.2  # share of the time after which memory must not grow
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def _resident_mib() -> float:
-    """Return the resident memory of this process, MiB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * _PAGE / 2**20
 
 
 class _MemoryLog:
@@ -55,7 +49,7 @@ class _MemoryLog:
     def sample(self) -> None:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + 1.0
-            self.samples.append(_resident_mib())
+            self.samples.append(resident_mib())
 
     def summary(self) -> dict[str, float]:
         start = self.samples[min(round(len(self.samples) * _WARM_UP), len(self.samples) - 1)]

@@ -128,6 +128,7 @@ def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["benchmark", "--size", "480"], "--size 480: expected HEIGHTxWIDTH"),
         (["benchmark", "--frames", "0"], "at least 1"),
         (["benchmark", "--odometry", "10"], "more than 10 frames"),
+        (["benchmark", "--odometry", "20", "--round", "21"], "--round: from 1 to"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(

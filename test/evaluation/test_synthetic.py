@@ -18,6 +18,7 @@ from superpoint_ros.evaluation.synthetic import (
     SequenceConfig,
     SyntheticSequence,
     camera_pose,
+    round_length_m,
 )
 from superpoint_ros.geometry.camera import Camera
 from superpoint_ros.geometry.se3 import inverse, transform_points
@@ -204,6 +205,11 @@ def test_the_camera_stays_in_clear_space_and_moves_smoothly(trajectory):
     assert np.linalg.norm(step[:3, 3]) < 0.012
     np.testing.assert_allclose(before[:3, :3] @ before[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.linalg.det(before[:3, :3]) == pytest.approx(1.0)
+
+
+def test_a_round_of_the_loop_ends_where_it_began():
+    begin, end = (camera_pose("loop", t, round_length_m() / 20.0) for t in (3.0, 23.0))
+    np.testing.assert_allclose(end, begin, atol=1e-12)
 
 
 def test_a_frame_follows_from_its_index_alone():
