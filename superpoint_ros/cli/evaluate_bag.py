@@ -173,7 +173,7 @@ def _evaluate(
         )
         extrinsics = odometry_config.stereo.T_left_right
         reader.check_calibration(needs_baseline=sensor == "stereo" and not extrinsics)
-        truth, truth_name = read_truth(args.ground_truth, reader)
+        truth, truth_name = read_truth(args, reader)
         if network is None and "superpoint" in plan.features:
             network = extractor_from_config(extractor_config)
         config = RunConfig(extractor_config, odometry_config, network)

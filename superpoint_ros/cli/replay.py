@@ -337,7 +337,7 @@ def _judge(
     from superpoint_ros.evaluation.summary import summarize
 
     replay = read_replay(args.out)
-    truth, truth_name = read_truth(args.ground_truth, reader)
+    truth, truth_name = read_truth(args, reader)
     summary = summarize(replay.to_record(sensor), truth, truth_name)
     values = summary.values
     values["bag"] = bag

@@ -4,16 +4,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from superpoint_ros.data import Array
 from superpoint_ros.evaluation.summary import Summary
-from superpoint_ros.evaluation.trajectory import pose_nees
-from superpoint_ros.geometry import se3
 
 # Worlds have z up (robots) or y down (cameras), hardly ever x, whatever a tilted camera suggests.
 _UP_WEIGHTS = (0.4, 1.0, 1.0)
@@ -34,7 +30,7 @@ class Motion:
         position_errors_m: (N,) likewise.
         rotation_errors_deg: (N,) angle between the rotations since the first pose.
         nees: (N,) squared error of the pose since the first one in units of its covariance, see
-            `trajectory.pose_nees`; None: not known.
+            `trajectory.nees_of`; None: not known.
         up: Index of the world's axis that points most upwards in the images.
         up_sign: 1 or -1: its direction.
     """
@@ -68,6 +64,9 @@ def motion_of(summary: Summary, stamps_ns: Array) -> Motion:
         full[rows] = values
         return full
 
+    nees = np.full(len(stamps_ns), np.nan)
+    if summary.nees is not None:
+        nees[_rows_of(summary.estimate.stamps_ns, stamps_ns)] = summary.nees
     rotations = _since_first(poses)
     truth = None if errors is None else errors.truth
     down = (poses if truth is None else truth)[:, :3, 1].sum(axis=0) if len(poses) else np.zeros(3)
@@ -82,26 +81,10 @@ def motion_of(summary: Summary, stamps_ns: Array) -> Motion:
         rotation_errors_deg=(
             None if truth is None else spread(_angle_between_deg(rotations, _since_first(truth)))
         ),
-        nees=None if truth is None else _nees(summary, spread),
+        nees=None if summary.nees is None else nees,
         up=up,
         up_sign=1 if down[up] < 0.0 else -1,
     )
-
-
-def _nees(summary: Summary, spread: Callable[[Array], Array]) -> Array | None:
-    """Return the NEES of all frames since the first pose; None if covariances are not known."""
-    covariances, errors = summary.estimate.covariances, summary.errors
-    if covariances is None or errors is None:
-        return None
-    chosen = _rows_of(errors.stamps_ns, summary.estimate.stamps_ns)
-    estimate, truth = summary.estimate.poses[chosen], errors.truth
-    estimate, truth = se3.inverse(estimate[0]) @ estimate, se3.inverse(truth[0]) @ truth
-    values = np.full(len(chosen), np.nan)
-    for i, row in enumerate(chosen.tolist()[1:], 1):  # the first pose is exact by definition
-        with contextlib.suppress(np.linalg.LinAlgError):
-            is_up_to_scale = summary.values["alignment"] == "sim3"
-            values[i] = pose_nees(estimate[i], truth[i], covariances[row], is_up_to_scale)
-    return spread(values)
 
 
 def _rows_of(stamps_ns: Array, all_stamps_ns: Array) -> Array:

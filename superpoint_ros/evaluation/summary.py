@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 
 import superpoint_ros
+from superpoint_ros.data import Array
 from superpoint_ros.evaluation.trajectory import (
     Trajectory,
     TrajectoryErrors,
     evaluate_trajectory,
     longest_map,
     lost_intervals,
-    mean_nees,
+    nees_of,
 )
 
 # A metric sensor whose path fits the truth only after such scaling has a wrong unit or baseline.
@@ -70,11 +71,13 @@ class Summary:
         values: JSON-ready, the keys of the module's docstring and more.
         errors: Of the longest map; None without (enough) ground truth.
         estimate: Poses of the longest map.
+        nees: (N,) of these poses, see `trajectory.nees_of`; None if not known.
     """
 
     values: dict[str, Any]
     errors: TrajectoryErrors | None
     estimate: Trajectory
+    nees: Array | None
 
 
 def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: str = "") -> Summary:
@@ -117,6 +120,9 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
         first = next(iter(record.skipped.values()))
         notes.append(f"{len(record.skipped)} frames could not be used, the first: {first}")
 
+    nees = None
+    if truth is not None and errors is not None:
+        nees = nees_of(estimate, truth, errors.scale if with_scale else None)
     values: dict[str, Any] = {
         "sensor": record.sensor,
         "frames": frames,
@@ -126,7 +132,7 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
         "rpe_trans_m": errors and errors.rpe_trans_m,
         "rpe_rot_deg": errors and errors.rpe_rot_deg,
         "scale": errors and errors.scale,
-        "nees": mean_nees(estimate, truth, with_scale) if truth is not None else None,
+        "nees": None if nees is None else float(np.nanmean(nees)),
         "alignment": "sim3" if with_scale else "se3",
         "kitti_t_err_percent": errors and errors.kitti_t_err_percent,
         "kitti_r_err_deg_per_100m": errors and errors.kitti_r_err_deg_per_100m,
@@ -148,7 +154,7 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
         "version": superpoint_ros.__version__,
         "notes": notes,
     }
-    return Summary(values, errors, estimate)
+    return Summary(values, errors, estimate, nees)
 
 
 def _describe_maps(

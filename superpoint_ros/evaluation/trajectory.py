@@ -19,6 +19,8 @@ Rules, so that numbers compare:
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +51,7 @@ class Trajectory:
         stamps_ns: (N,) int64, ascending.
         poses: (N, 4, 4) float64, T_world_cam (ground truth: whatever body was tracked).
         map_ids: (N,) int64; poses compare only within one map.
-        covariances: (N, 6, 6) of the poses, see `geometry.se3`; None if unknown.
+        covariances: (N, 6, 6) of the poses, see `geometry.se3`; None if unknown, or exact.
     """
 
     stamps_ns: Array
@@ -71,6 +73,11 @@ class Trajectory:
     def length_m(self) -> float:
         """Length of the path, metres."""
         return float(np.linalg.norm(np.diff(self.poses[:, :3, 3], axis=0), axis=1).sum())
+
+    def with_noise(self, sigma_m: float, sigma_rad: float) -> Trajectory:
+        """Return the same poses with that standard deviation along and about each axis."""
+        covariance = np.diag(np.repeat([sigma_m, sigma_rad], 3) ** 2)
+        return dataclasses.replace(self, covariances=np.tile(covariance, (len(self), 1, 1)))
 
     def take(self, indices: Array) -> Trajectory:
         """Return the poses at `indices` (integers or a boolean mask)."""
@@ -415,19 +422,27 @@ def pose_nees(
     return float((error - stretch * way) @ (weighted[:, 0] - stretch * weighted[:, 1]))
 
 
-def mean_nees(
+def nees_of(
     estimate: Trajectory,
     truth: Trajectory,
-    is_up_to_scale: bool,
+    scale: float | None = None,
     max_association_s: float = MAX_ASSOCIATION_S,
-) -> float | None:
-    """Return the mean `pose_nees` of a map, both since its first pose; None without covariances.
+) -> Array | None:
+    """Return the `pose_nees` (N,) of a map, poses and truth both since the first one associated.
+
+    The truth is measured too: where it has covariances, its own error at that pose and at the
+    first one add to what the estimate's covariance allows.
 
     Args:
         estimate: Poses of one map; the first is taken as exact.
         truth: Of the same body.
-        is_up_to_scale: As in `pose_nees`.
+        scale: Of a map without one (mono), truth over estimate, about: 5 is right then, instead
+            of 6; None: metric.
         max_association_s: Largest distance of two stamps that count as one time.
+
+    Returns:
+        NaN for the first pose and where there is no truth; None without covariances or with fewer
+        than three pairs.
     """
     if estimate.covariances is None or not len(truth) or len(estimate) < _MIN_POSES:
         return None
@@ -439,16 +454,15 @@ def mean_nees(
         return None
     from_estimate = se3.inverse(estimate.poses[pairs[0]])
     from_truth = se3.inverse(truth.poses[nearest[pairs[0]]])
-    return float(
-        np.mean(
-            [
-                pose_nees(
-                    from_estimate @ estimate.poses[i],
-                    from_truth @ truth.poses[nearest[i]],
-                    estimate.covariances[i],
-                    is_up_to_scale,
-                )
-                for i in pairs[1:]
-            ]
-        )
-    )
+    units = np.repeat([1.0 if scale is None else scale, 1.0], 3)  # of the truth in the map's
+    nees = np.full(len(estimate), np.nan)
+    for i in pairs[1:]:
+        T_true, covariance = from_truth @ truth.poses[nearest[i]], estimate.covariances[i]
+        if truth.covariances is not None:
+            Ad = se3.adjoint(se3.inverse(T_true))
+            first, here = truth.covariances[nearest[pairs[0]]], truth.covariances[nearest[i]]
+            covariance = covariance + (here + Ad @ first @ Ad.T) / np.outer(units, units)
+        with contextlib.suppress(np.linalg.LinAlgError):
+            T_estimate = from_estimate @ estimate.poses[i]
+            nees[i] = pose_nees(T_estimate, T_true, covariance, scale is not None)
+    return nees

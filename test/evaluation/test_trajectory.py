@@ -14,6 +14,7 @@ from superpoint_ros.evaluation.trajectory import (
     longest_map,
     lost_intervals,
     make_trajectory,
+    nees_of,
     read_kitti,
     read_tum,
     seconds_to_ns,
@@ -195,3 +196,33 @@ def test_seconds_are_exact() -> None:
     assert seconds_to_ns("-0.5") == -500_000_000
     assert seconds_to_ns("3") == 3_000_000_000
     assert seconds_to_ns("1.036000e+00") == 1_036_000_000
+
+
+@pytest.mark.parametrize("scale", [None, 0.5])
+def test_nees_allows_for_the_error_of_the_truth(scale: float | None) -> None:
+    rng = np.random.default_rng(2)
+    stamps = [i * 50_000_000 for i in range(60)]
+    exact = np.array([se3.exp(np.array([0.01, 0, 0.02, 0, 0.01, 0]) * i) for i in range(60)])
+    units = 1.0 if scale is None else scale
+
+    def spoil(poses: np.ndarray, sigma_m: float, sigma_rad: float) -> np.ndarray:
+        noise = rng.normal(size=(len(poses), 6)) * np.repeat([sigma_m, sigma_rad], 3)
+        return np.array([T @ se3.exp(xi) for T, xi in zip(poses, noise, strict=True)])
+
+    nees = []
+    for _ in range(40):  # the first pose's error is in all others
+        own = exact.copy()
+        own[:, :3, 3] /= units
+        own = np.concatenate([own[:1], spoil(own[1:], 0.001 / units, 0.001)])
+        sigma = np.diag(np.repeat([0.001 / units, 0.001], 3) ** 2)
+        estimate = make_trajectory(stamps, list(own), (), [sigma] * 60)
+        truth = make_trajectory(stamps, list(spoil(exact, 0.004, 0.003)))
+        values = nees_of(estimate, truth.with_noise(0.004, 0.003), scale)
+        assert values is not None
+        assert np.isnan(values[0])
+        nees.append(np.nanmean(values))
+        plain = nees_of(estimate, truth, scale)
+        assert plain is not None
+        assert np.nanmean(plain) > 20.0
+    right = 6.0 if scale is None else 5.0
+    assert np.mean(nees) == pytest.approx(right, abs=1.0)
