@@ -422,6 +422,16 @@ def pose_nees(
     return float((error - stretch * way) @ (weighted[:, 0] - stretch * weighted[:, 1]))
 
 
+def associate(
+    estimate: Trajectory, truth: Trajectory, max_association_s: float = MAX_ASSOCIATION_S
+) -> tuple[Array, Array]:
+    """Return the rows (M,) of estimate and of truth that belong to one time."""
+    after = np.clip(np.searchsorted(truth.stamps_ns, estimate.stamps_ns), 1, len(truth) - 1)
+    gaps = [np.abs(truth.stamps_ns[i] - estimate.stamps_ns) for i in (after - 1, after)]
+    rows = np.flatnonzero(np.minimum(*gaps) <= 1e9 * max_association_s)
+    return rows, np.where(gaps[0] <= gaps[1], after - 1, after)[rows]
+
+
 def nees_of(
     estimate: Trajectory,
     truth: Trajectory,
@@ -446,21 +456,18 @@ def nees_of(
     """
     if estimate.covariances is None or not len(truth) or len(estimate) < _MIN_POSES:
         return None
-    after = np.clip(np.searchsorted(truth.stamps_ns, estimate.stamps_ns), 1, len(truth) - 1)
-    gaps = [np.abs(truth.stamps_ns[i] - estimate.stamps_ns) for i in (after - 1, after)]
-    nearest = np.where(gaps[0] <= gaps[1], after - 1, after)
-    pairs = np.flatnonzero(np.minimum(*gaps) <= 1e9 * max_association_s)
-    if len(pairs) < _MIN_POSES:
+    rows, of_truth = associate(estimate, truth, max_association_s)
+    if len(rows) < _MIN_POSES:
         return None
-    from_estimate = se3.inverse(estimate.poses[pairs[0]])
-    from_truth = se3.inverse(truth.poses[nearest[pairs[0]]])
+    from_estimate = se3.inverse(estimate.poses[rows[0]])
+    from_truth = se3.inverse(truth.poses[of_truth[0]])
     units = np.repeat([1.0 if scale is None else scale, 1.0], 3)  # of the truth in the map's
     nees = np.full(len(estimate), np.nan)
-    for i in pairs[1:]:
-        T_true, covariance = from_truth @ truth.poses[nearest[i]], estimate.covariances[i]
+    for i, j in zip(rows[1:], of_truth[1:], strict=True):
+        T_true, covariance = from_truth @ truth.poses[j], estimate.covariances[i]
         if truth.covariances is not None:
             Ad = se3.adjoint(se3.inverse(T_true))
-            first, here = truth.covariances[nearest[pairs[0]]], truth.covariances[nearest[i]]
+            first, here = truth.covariances[of_truth[0]], truth.covariances[j]
             covariance = covariance + (here + Ad @ first @ Ad.T) / np.outer(units, units)
         with contextlib.suppress(np.linalg.LinAlgError):
             T_estimate = from_estimate @ estimate.poses[i]
