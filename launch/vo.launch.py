@@ -28,6 +28,7 @@ from superpoint_ros.graph import (
     dds_environment,
     vo_graph,
 )
+from superpoint_ros.machine import blas_environment
 
 RVIZ = Argument("rviz", False, "start RViz as well")
 
@@ -54,10 +55,8 @@ def _read(context: LaunchContext, argument: Argument) -> str | bool:
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = {argument.name: _read(context, argument) for argument in ARGUMENTS}
-    actions = [
-        SetEnvironmentVariable(name, value)
-        for name, value in dds_environment(context.environment).items()
-    ]
+    wanted = {**dds_environment(context.environment), **blas_environment(context.environment)}
+    actions = [SetEnvironmentVariable(name, value) for name, value in wanted.items()]
     for node in vo_graph(**values):
         actions += _node_actions(context, node)
     if _read(context, RVIZ):

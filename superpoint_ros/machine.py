@@ -1,13 +1,25 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where and from what a figure was measured: processor and commit, for reports and model cards."""
+"""The machine we run on: threads for its cores; its name and the commit, for reports."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+
+
+def blas_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what to add to the environment, before NumPy starts, so that BLAS has one thread.
+
+    The odometry multiplies small matrices. OpenBLAS shares each among threads that wait for the
+    next one by spinning: where other processes want the cores too, a frame took six times the CPU
+    time and four times as long. Torch has threads of its own. What the user has set stays.
+    """
+    name = "OPENBLAS_NUM_THREADS"
+    return {} if name in environment else {name: "1"}
 
 
 def describe_machine() -> str:

@@ -4,11 +4,33 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
-from superpoint_ros.machine import describe_machine, find_commit
+from superpoint_ros.machine import blas_environment, describe_machine, find_commit
 
 
 def test_the_machine_has_a_name_and_cores_and_the_commit_is_one_or_none() -> None:
     assert re.match(r"\S.*, \d+ cores?(, \S.*)?$", describe_machine())
     assert re.fullmatch(r"[0-9a-f]{40}|", find_commit())
+
+
+def test_blas_has_one_thread_unless_the_user_says_otherwise() -> None:
+    assert blas_environment({}) == {"OPENBLAS_NUM_THREADS": "1"}
+    assert blas_environment({"OPENBLAS_NUM_THREADS": "4"}) == {}
+
+
+def test_the_command_line_limits_blas_before_numpy_comes() -> None:
+    code = (
+        "import os, sys; from superpoint_ros.cli.main import main\n"
+        "early = 'numpy' in sys.modules\n"
+        "main(['view', '/nowhere'])\n"
+        "print(early, os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "1"]
