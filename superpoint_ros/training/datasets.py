@@ -117,6 +117,18 @@ class PhotoConfig(Config):
     keypoint_share: float = option(
         0.7, "Largest share of the correspondences that are keypoints", minimum=0.0, maximum=1.0
     )
+    jitter_px: float = option(
+        0.0,
+        "Correspondences are off by this (standard deviation), as detections are, pixels",
+        minimum=0.0,
+    )
+    wander: float = option(
+        0.0,
+        "Both views of a photo move together by up to this share of it: without, its margins are "
+        "seldom seen",
+        minimum=0.0,
+        maximum=0.5,
+    )
 
 
 def splat(
@@ -362,6 +374,9 @@ def _make_pair(
     H_b_p = sample_homography(rng, source_hw, size_hw, config.view_b)
     if rng.random() < 0.5:  # either view may be the difficult one
         H_a_p, H_b_p = H_b_p, H_a_p
+    shift = np.eye(3)
+    shift[:2, 2] = rng.uniform(-1, 1, 2) * config.wander * source_hw[::-1]
+    H_a_p, H_b_p = H_a_p @ shift, H_b_p @ shift
     H_b_a = H_b_p @ np.linalg.inv(H_a_p)
     # Keypoints seen in both views, then evenly spread points seen in both.
     count = config.points
@@ -373,6 +388,7 @@ def _make_pair(
     padded = np.zeros((2, count, 2), np.float32)
     padded[0, : len(points)] = warp_points(H_a_p, points)
     padded[1, : len(points)] = warp_points(H_b_p, points)
+    padded += rng.normal(0.0, config.jitter_px, padded.shape)
     index = np.arange(count)
     return _Pair(
         name=photo.name,

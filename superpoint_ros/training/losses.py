@@ -150,6 +150,56 @@ def contrastive_loss(
     return losses.sum() / _count(weights)
 
 
+def is_matched(
+    descriptors_a: Tensor,
+    descriptors_b: Tensor,
+    points_b: Tensor,
+    is_valid: Tensor,
+    radius_px: float = 3.0,
+) -> Tensor:
+    """Whether the point whose descriptor is nearest lies where it should.
+
+    Args:
+        descriptors_a: (B, N, D) unit length.
+        descriptors_b: (B, N, D) of the corresponding points.
+        points_b: (B, N, 2) pixels in image b.
+        is_valid: (B, N) bool; padding is False, and is matched with nothing.
+        radius_px: Pixels of b.
+
+    Returns:
+        (B, N) bool.
+    """
+    similarity = torch.bmm(descriptors_a, descriptors_b.transpose(1, 2))
+    nearest = similarity.masked_fill(~is_valid[:, None, :], -2.0).argmax(2)
+    found = points_b.gather(1, nearest[..., None].expand(-1, -1, 2))
+    distance: Tensor = (found - points_b).norm(dim=2)
+    return (distance <= radius_px) & is_valid
+
+
+def damp_mass(mass: Tensor, points: Tensor, is_damped: Tensor, factor: float) -> Tensor:
+    """Let some keypoints count less.
+
+    Args:
+        mass: (B, H, W), as in `detector_targets`.
+        points: (B, N, 2), (x, y) pixels.
+        is_damped: (B, N) bool.
+        factor: What is left of the mass within one pixel of such a point's pixel.
+
+    Returns:
+        (B, H, W).
+    """
+    batch, height, width = mass.shape
+    steps = torch.arange(-1, 2, device=mass.device)
+    dy, dx = torch.meshgrid(steps, steps, indexing="ij")
+    window = points.round().long()[:, :, None] + torch.stack([dx.flatten(), dy.flatten()], -1)
+    x, y = window.unbind(-1)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & is_damped[..., None]
+    index = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).reshape(batch, -1)
+    left = torch.where(inside, factor, 1.0).reshape(batch, -1).to(mass.dtype)
+    scale = mass.new_ones(batch, height * width).scatter_reduce(1, index, left, "amin")
+    return mass * scale.view_as(mass)
+
+
 def refine_points(logits: Tensor, points: Tensor, radius: int = 2) -> tuple[Tensor, Tensor]:
     """Move points to the softmax-weighted mean of the detector's logits around them.
 

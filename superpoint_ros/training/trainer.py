@@ -50,9 +50,11 @@ from superpoint_ros.training.distributed import (
 )
 from superpoint_ros.training.losses import (
     contrastive_loss,
+    damp_mass,
     detector_loss,
     detector_targets,
     hinge_loss,
+    is_matched,
     localization_loss,
     refine_points,
     sample_descriptors,
@@ -95,6 +97,12 @@ class LossConfig(Config):
     temperature: float = option(0.07, "Temperature of the contrastive loss", minimum=0.001)
     safe_radius_px: float = option(
         8.0, "Points nearer than this are no negatives, pixels", minimum=0.0
+    )
+    unmatched_weight: float = option(
+        1.0,
+        "What a label counts whose descriptor the other view cannot tell from others",
+        minimum=0.0,
+        maximum=1.0,
     )
     lambda_d: float = option(250.0, "Hinge: weight of corresponding cells", minimum=0.0)
     positive_margin: float = option(1.0, "Hinge: margin of corresponding cells")
@@ -215,7 +223,10 @@ def compute_losses(
     images = _to_network(torch.cat([view.images for view in views]))
     a, b, *rest = _split(network(images), views)
     taught: list[DenseOutput] = []
-    targets = [detector_targets(view.mass) for view in views]
+    masses = [view.mass for view in views]
+    if config.is_joint and config.loss.unmatched_weight < 1.0:
+        masses[:2] = _damp_unmatched(a, b, batch, config.loss.unmatched_weight)
+    targets = [detector_targets(mass) for mass in masses]
     if teacher is not None:
         with torch.no_grad():
             taught = _split(teacher(images[: 2 * len(batch.a.images)]), views[:2])
@@ -274,6 +285,28 @@ def _similarity_term(ours: list[DenseOutput], theirs: list[DenseOutput], batch: 
         a, b = (sample_descriptors(o.dense_descriptors, p, (height, width)) for o, p in pair)
         similarities.append(a @ b.transpose(1, 2))
     return similarity_loss(similarities[0], similarities[1], batch.is_point)
+
+
+@torch.no_grad()
+def _damp_unmatched(
+    a: DenseOutput, b: DenseOutput, batch: Batch, weight: float
+) -> tuple[Tensor, Tensor]:
+    """Return both views' keypoint mass, less of it where descriptors are not told apart."""
+    assert batch.b is not None
+    assert batch.points_a is not None
+    assert batch.points_b is not None
+    assert batch.is_point is not None
+    assert batch.is_keypoint is not None
+    size_hw = (batch.a.images.shape[2], batch.a.images.shape[3])
+    of_a = sample_descriptors(a.dense_descriptors, batch.points_a, size_hw)
+    of_b = sample_descriptors(b.dense_descriptors, batch.points_b, size_hw)
+    matched_a = is_matched(of_a, of_b, batch.points_b, batch.is_point)
+    matched_b = is_matched(of_b, of_a, batch.points_a, batch.is_point)
+    is_damped = batch.is_keypoint & ~(matched_a & matched_b)
+    return (
+        damp_mass(batch.a.mass, batch.points_a, is_damped, weight),
+        damp_mass(batch.b.mass, batch.points_b, is_damped, weight),
+    )
 
 
 def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, loss: LossConfig) -> Tensor:

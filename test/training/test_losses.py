@@ -9,9 +9,11 @@ from torch.nn import functional
 from superpoint_ros.network.cells import cell_centres
 from superpoint_ros.training.losses import (
     contrastive_loss,
+    damp_mass,
     detector_loss,
     detector_targets,
     hinge_loss,
+    is_matched,
     localization_loss,
     refine_points,
     sample_descriptors,
@@ -113,6 +115,33 @@ def test_contrastive_loss_of_orthogonal_descriptors_is_known() -> None:
     fewer = math.log(1 + (count - 2) * math.exp(-1 / temperature))
     padded = contrastive_loss(descriptors, descriptors, points, valid, temperature, 8.0)
     assert float(padded) == pytest.approx(fewer, rel=1e-5)
+
+
+def test_a_point_is_matched_if_the_nearest_descriptor_lies_near_the_right_place() -> None:
+    of_b = torch.eye(4)[None]
+    points_b = torch.tensor([[[10.0, 10.0], [12.0, 10.0], [50.0, 10.0], [90.0, 10.0]]])
+    is_valid = torch.tensor([[True, True, True, False]])
+    # 0 finds its neighbour 2 pixels away, 1 itself, 2 a place 38 pixels off; 3 is padding.
+    of_a = torch.eye(4)[None, [1, 1, 1, 3]]
+    assert is_matched(of_a, of_b, points_b, is_valid).tolist() == [[True, True, False, False]]
+    # What is nearest by far is padding: it does not count.
+    of_a = functional.normalize(torch.eye(4)[None] + 5.0 * torch.eye(4)[3], dim=2)
+    assert is_matched(of_a, of_b, points_b, is_valid).tolist() == [[True, True, True, False]]
+
+
+def test_damped_keypoints_keep_a_share_of_their_mass_and_others_all() -> None:
+    mass = torch.zeros(1, 16, 16)
+    mass[0, 4, 4], mass[0, 4, 5] = 0.6, 0.4
+    mass[0, 0, 15] = 1.0
+    mass[0, 10, 10] = 1.0
+    points = torch.tensor([[[4.4, 4.0], [15.2, -0.3], [10.0, 10.0]]])
+    left = damp_mass(mass, points, torch.tensor([[True, True, False]]), 0.25)
+    expected = mass.clone()
+    expected[0, 4, 4], expected[0, 4, 5], expected[0, 0, 15] = 0.15, 0.1, 0.25
+    torch.testing.assert_close(left, expected)
+    # Two damped points whose windows overlap damp once.
+    twice = damp_mass(mass, points[:, [0, 0]], torch.ones(1, 2, dtype=torch.bool), 0.25)
+    assert float(twice[0, 4, 4]) == pytest.approx(0.15)
 
 
 def test_refinement_finds_a_sub_pixel_target_and_its_distance_to_the_other_view() -> None:

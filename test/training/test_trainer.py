@@ -167,6 +167,46 @@ def test_both_views_of_a_batch_agree_about_every_point(tmp_path: Path) -> None:
         torch.testing.assert_close(mapped, expected, atol=1e-3, rtol=0)
 
 
+def test_jitter_moves_correspondences_and_nothing_else(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path)
+    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
+    exact = make_source(config, photos)(0)
+    jittered = dataclasses.replace(config.photos, jitter_px=0.5)
+    off = make_source(dataclasses.replace(config, photos=jittered), photos)(0)
+    assert torch.equal(exact.a.images, off.a.images)
+    assert torch.equal(exact.b.mass, off.b.mass)
+    for one, other in ((exact.points_a, off.points_a), (exact.points_b, off.points_b)):
+        error = (other - one)[exact.is_point]
+        assert float(error.std()) == pytest.approx(0.5, abs=0.1)
+        assert float(error.mean()) == pytest.approx(0.0, abs=0.15)
+
+
+def test_wandering_views_move_together(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path)
+    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
+    still = make_source(config, photos)(0)
+    wander = dataclasses.replace(config.photos, wander=0.3)
+    moved = make_source(dataclasses.replace(config, photos=wander), photos)(0)
+    torch.testing.assert_close(still.H_b_a, moved.H_b_a, atol=1e-3, rtol=1e-4)
+    assert not torch.equal(still.a.mass, moved.a.mass)
+
+
+def test_labels_that_are_not_matched_count_less(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path)
+    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
+    batch = make_source(config, photos)(0)
+    torch.manual_seed(0)
+    network = SuperPoint(TINY).train()
+    losses = {}
+    for weight in (1.0, 0.0):
+        loss = LossConfig(unmatched_weight=weight)
+        terms = compute_losses(network, batch, dataclasses.replace(config, loss=loss))
+        losses[weight] = {name: float(term.detach()) for name, term in terms.items()}
+    # An untrained network matches next to nothing: the targets lose keypoints, only they do.
+    assert losses[0.0]["detector"] != pytest.approx(losses[1.0]["detector"], rel=1e-4)
+    assert losses[0.0]["descriptor"] == pytest.approx(losses[1.0]["descriptor"], rel=1e-4)
+
+
 def test_frozen_layers_stay_as_they_were(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, frozen_layers=("1a",), freeze_after=0)
     torch.manual_seed(config.seed)
