@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,12 @@ def check_file(path: Path | str) -> None:
     check_folder(Path(path).parent)
 
 
-@contextmanager
+@contextlib.contextmanager
 def replaced(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path` that takes its place when the block ends well.
+
+    The temporary has one name, so what a killed process left is overwritten by the next one; who
+    writes the same file at the same time waits.
 
     Raises:
         OSError: The folder cannot be made or written to.
@@ -51,17 +54,33 @@ def replaced(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     check_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}-part{path.suffix}")
+    handle = _open_alone(temporary)
     try:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())  # on the disk before the old file goes
         temporary.chmod(0o644)
         temporary.replace(path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _open_alone(path: Path) -> int:
+    """Return a locked, empty file of this name; the lock ends with the handle or the process."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        # Who had the lock before may have moved the file to its place, or removed it.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), path.stat()):
+                os.truncate(handle, 0)
+                return handle
+        os.close(handle)
 
 
 def write_text(path: Path | str, text: str) -> None:

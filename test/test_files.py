@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from superpoint_ros.files import check_file, check_folder, replaced, write_json
+from superpoint_ros.files import check_file, check_folder, replaced, write_json, write_text
 
 
 def test_json_is_whole_and_without_nan(tmp_path: Path) -> None:
@@ -31,6 +35,49 @@ def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(InterruptedError):
         write_and_fail()
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_next_writer_clears_away_what_a_killed_one_left(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    path.write_text("old")
+    code = (
+        "import os, signal, sys; from superpoint_ros.files import replaced\n"
+        "with replaced(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half of a much longer text')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2  # one, however often it was killed
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_that_write_one_file_write_it_whole_one_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    texts = [letter * 200_000 for letter in "abcd"]
+
+    def write_often(text: str) -> None:
+        for _ in range(50):
+            with replaced(path) as temporary, temporary.open("w") as stream:
+                for at in range(0, len(text), 50_000):
+                    stream.write(text[at : at + 50_000])
+                    stream.flush()
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        writers = [pool.submit(write_often, text) for text in texts]
+        seen = set()
+        while not all(writer.done() for writer in writers):
+            if path.is_file():
+                seen.add(path.read_text())
+        for writer in writers:
+            writer.result()
+    assert seen <= set(texts)
+    assert path.read_text() in texts
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -161,9 +161,10 @@ def test_a_run_that_was_killed_and_met_a_full_disk_ends_on_the_same_curve(tiny: 
     assert answer.stderr.splitlines()[-1].startswith(f"superpoint: {last}: ")
     assert "last one is kept" in answer.stderr.splitlines()[-1]
     assert load_checkpoint(last).step == killed_at
-    # And on to the end.
+    # And on to the end; nothing half written stays.
     assert train.run(parse(*broken)) == 0
     assert train.run(parse(*words, "--out", str(tiny / "whole"))) == 0
+    assert not list(last.parent.glob(".*"))
     whole, resumed = load_checkpoint(tiny / "whole/magicpoint/last.pt"), load_checkpoint(last)
     assert resumed.history == whole.history, f"killed at step {killed_at}"
     assert len(whole.history) == 30
