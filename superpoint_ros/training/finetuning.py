@@ -25,13 +25,14 @@ from superpoint_ros.evaluation.bag import BagError, BagReader
 from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.extractor import load_extractor
 from superpoint_ros.image import fit_longer_side, resize, write_image
+from superpoint_ros.machine import find_commit
 from superpoint_ros.network.cells import CELL_SIZE
 from superpoint_ros.network.superpoint import unfold_batch_norm
 from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
 from superpoint_ros.training.checkpoint import Checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, list_photos, read_photo
-from superpoint_ros.training.provenance import describe_hardware, find_commit
+from superpoint_ros.training.provenance import describe_hardware
 from superpoint_ros.training.sheets import write_batch_sheet, write_label_sheet, write_match_sheet
 from superpoint_ros.training.trainer import TrainConfig, make_source, train
 from superpoint_ros.training.validation import (

@@ -7,8 +7,6 @@ from __future__ import annotations
 import collections
 import csv
 import json
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import torch
 
 from superpoint_ros.config import ConfigError
+from superpoint_ros.machine import describe_machine, find_commit
 from superpoint_ros.network.weights import ModelCard
 from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.distributed import process_count
@@ -94,33 +93,6 @@ def _describe_photos(manifest: Path, names: set[str]) -> list[str]:
     ]
 
 
-def find_commit() -> str:
-    """Return the commit of the source checkout, "" outside one."""
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return answer.stdout.strip()
-
-
 def describe_hardware() -> str:
-    """Return the processor and how much of it is used."""
-    return f"{_processor()}, {process_count()} x {torch.get_num_threads()} threads"
-
-
-def _processor() -> str:
-    """Return the name of the GPU, else of the CPU."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    """Return the machine and how much of it is used."""
+    return f"{describe_machine()}, {process_count()} x {torch.get_num_threads()} threads"
