@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.cli._extractor import add_measured_weights, load_measured
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _ALL = 10_000  # keypoints per image: average precision needs the weak ones too
 _BORDER_PX = 4.0  # no detector here looks closer to the edge
-_BATCH = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,34 +56,28 @@ def run(args: argparse.Namespace) -> int:
     if args.pictures:
         check_folder(args.pictures)
     methods = _methods(args.weights)
-    sets = {
-        "clean": _draw(args.count, args.seed, is_noisy=False),
-        "noisy": _draw(args.count, args.seed, is_noisy=True),
-    }
     report: dict[str, Any] = {"count": args.count, "seed": args.seed, "methods": {}}
-    print(
-        f"{'':<16} AP clean  noisy   AP all clean  noisy   loc.px clean  noisy   "
-        f"({args.count} drawings)"
-    )
-    for name, extractor in methods.items():
-        row: dict[str, Any] = {}
-        for noise, drawings in sets.items():
+    for name in methods:
+        report["methods"][name] = {}
+    for noise in ("clean", "noisy"):
+        # Drawing by drawing: nothing is kept but what was judged, and the few for the pictures.
+        judged: dict[str, list[Detections]] = {name: [] for name in methods}
+        sheets: dict[str, list[Array]] = {name: [] for name in methods}
+        for index, drawing in enumerate(_draw(args.count, args.seed, noise == "noisy")):
             if sys.stderr.isatty():
-                print(f"\r{name}: {noise}", end="\r", file=sys.stderr)
-            found = _detect(extractor, [drawing.image for drawing in drawings])
-            judged = [
-                _judge(*points, drawing) for points, drawing in zip(found, drawings, strict=True)
-            ]
-            row |= {f"{key}_{noise}": value for key, value in _summarise(judged).items()}
+                print(f"\r{noise}: {index + 1}/{args.count}", end="\r", file=sys.stderr)
+            for name, extractor in methods.items():
+                found = extractor(drawing.image)
+                judged[name].append(_judge(found.keypoints, found.scores, drawing))
+                if args.pictures and index < 4 * len(KINDS):
+                    sheets[name].append(_draw_tile(drawing, found.keypoints, found.scores))
+        for name in methods:
+            summary = _summarise(judged[name])
+            report["methods"][name] |= {f"{key}_{noise}": v for key, v in summary.items()}
             if args.pictures:
-                path = Path(args.pictures) / f"{name}_{noise}.png"
-                write_image(path, _draw_sheet(drawings, found))
-        report["methods"][name] = row
-        print(
-            f"{name:<16} {row['ap_clean']:>8.3f} {row['ap_noisy']:>6.3f} "
-            f"{row['ap_all_clean']:>14.3f} {row['ap_all_noisy']:>6.3f} "
-            f"{row['localization_px_clean']:>14.2f} {row['localization_px_noisy']:>6.2f}"
-        )
+                sheet = _join_tiles(sheets[name], len(KINDS))
+                write_image(Path(args.pictures) / f"{name}_{noise}.png", sheet)
+    _print_table(report)
     if args.json:
         write_json(args.json, report)
     if args.pictures:
@@ -91,32 +85,32 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _draw(count: int, seed: int, is_noisy: bool) -> list[Drawing]:
-    """Return the same drawings with or without noise, kind after kind."""
+def _print_table(report: dict[str, Any]) -> None:
+    print(
+        f"{'':<16} AP clean  noisy   AP all clean  noisy   loc.px clean  noisy   "
+        f"({report['count']} drawings)"
+    )
+    for name, row in report["methods"].items():
+        print(
+            f"{name:<16} {row['ap_clean']:>8.3f} {row['ap_noisy']:>6.3f} "
+            f"{row['ap_all_clean']:>14.3f} {row['ap_all_noisy']:>6.3f} "
+            f"{row['localization_px_clean']:>14.2f} {row['localization_px_noisy']:>6.2f}"
+        )
+
+
+def _draw(count: int, seed: int, is_noisy: bool) -> Iterator[Drawing]:
+    """Yield the same drawings with or without noise, kind after kind."""
     import numpy as np
 
     from superpoint_ros.training.augmentation import AugmentationConfig, augment
     from superpoint_ros.training.shapes import KINDS, ShapeConfig, draw_shape
 
-    drawings = []
     for index in range(count):
         rng = np.random.default_rng([seed, index])
         drawing = draw_shape(rng, ShapeConfig(), KINDS[index % len(KINDS)])
         if is_noisy:
             drawing = drawing._replace(image=augment(drawing.image, rng, AugmentationConfig()))
-        drawings.append(drawing)
-    return drawings
-
-
-def _detect(
-    extractor: Extractor | ClassicalExtractor, images: list[Array]
-) -> list[tuple[Array, Array]]:
-    """Return keypoints and scores of every image."""
-    found = []
-    for start in range(0, len(images), _BATCH):
-        for features in extractor.extract_batch(images[start : start + _BATCH]):
-            found.append((features.keypoints, features.scores))
-    return found
+        yield drawing
 
 
 def _split_truth(drawing: Drawing) -> tuple[Array, Array]:
@@ -168,8 +162,8 @@ def _mean(values: Array) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
-def _draw_sheet(drawings: list[Drawing], found: list[tuple[Array, Array]]) -> Array:
-    """Draw the first drawings of each kind.
+def _draw_tile(drawing: Drawing, keypoints: Array, scores: Array) -> Array:
+    """Draw what was found in one drawing.
 
     As many detections are drawn as there are corners: green right, red wrong, yellow the corners
     that were missed.
@@ -180,31 +174,32 @@ def _draw_sheet(drawings: list[Drawing], found: list[tuple[Array, Array]]) -> Ar
     from superpoint_ros.drawing import GREEN, RED, YELLOW, draw_keypoints
     from superpoint_ros.evaluation.detector import judge_detections, nearest_distances
     from superpoint_ros.image import scale_points
-    from superpoint_ros.training.shapes import KINDS
 
-    tiles = []
-    for index in range(min(len(drawings), 4 * len(KINDS))):
-        drawing, (keypoints, scores) = drawings[index], found[index]
-        corners, doubtful = _split_truth(drawing)
-        best = np.argsort(-scores, kind="stable")[: max(len(corners), 3)]
-        keypoints = keypoints[best]
-        right = judge_detections(keypoints, scores[best], corners).is_correct
-        wrong = ~right & (nearest_distances(keypoints, doubtful) > 3.0)
-        is_missed = nearest_distances(corners, keypoints) > 3.0
-        size_hw = drawing.image.shape
-        big_hw = (3 * size_hw[0], 3 * size_hw[1])
-        tile = cv2.resize(drawing.image, big_hw[::-1], interpolation=cv2.INTER_NEAREST)
-        for points, colour in (
-            (keypoints[right], GREEN),
-            (keypoints[wrong], RED),
-            (corners[is_missed], YELLOW),
-        ):
-            tile = draw_keypoints(tile, scale_points(points, size_hw, big_hw), colour=colour)
-        tiles.append(cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(128,) * 3))
-    columns = len(KINDS)
-    rows = [np.hstack(tiles[at : at + columns]) for at in range(0, len(tiles), columns)]
-    width = rows[0].shape[1]
-    return np.vstack([row for row in rows if row.shape[1] == width])
+    corners, doubtful = _split_truth(drawing)
+    best = np.argsort(-scores, kind="stable")[: max(len(corners), 3)]
+    keypoints = keypoints[best]
+    right = judge_detections(keypoints, scores[best], corners).is_correct
+    wrong = ~right & (nearest_distances(keypoints, doubtful) > 3.0)
+    is_missed = nearest_distances(corners, keypoints) > 3.0
+    size_hw = drawing.image.shape
+    big_hw = (3 * size_hw[0], 3 * size_hw[1])
+    tile = cv2.resize(drawing.image, big_hw[::-1], interpolation=cv2.INTER_NEAREST)
+    for points, colour in (
+        (keypoints[right], GREEN),
+        (keypoints[wrong], RED),
+        (corners[is_missed], YELLOW),
+    ):
+        tile = draw_keypoints(tile, scale_points(points, size_hw, big_hw), colour=colour)
+    tile = cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(128,) * 3)
+    return np.asarray(tile)
+
+
+def _join_tiles(tiles: list[Array], columns: int) -> Array:
+    """Join the full rows of tiles; the kinds of drawings are the columns."""
+    import numpy as np
+
+    count = len(tiles) // columns * columns
+    return np.vstack([np.hstack(tiles[at : at + columns]) for at in range(0, count, columns)])
 
 
 def _methods(weights: list[str]) -> dict[str, Extractor | ClassicalExtractor]:
