@@ -377,7 +377,8 @@ def train(
         The last checkpoint.
 
     Raises:
-        ConfigError: `folder` holds a run with another config, or the teacher is missing.
+        ConfigError: `folder` holds a run with another config, or of another length whose rate has
+            begun to fall, or the teacher is missing.
         DivergenceError: Too many losses in a row were not finite.
     """
     if config.is_distilled:
@@ -395,7 +396,7 @@ def train(
     path = folder / CHECKPOINT_NAME
     state = load_checkpoint(path)
     if state is not None:
-        _check_same_config(state.config, config, path)
+        _check_same_config(state, config, path)
         network.load_state_dict(state.network)
         optimizer.load_state_dict(state.optimizer)
         _LOG.info("%s: resumed at step %d of %d", folder.name, state.step, config.steps)
@@ -403,8 +404,9 @@ def train(
         state = Checkpoint(config=to_mapping(config))
         if initial is not None:
             _load_initial(network, initial)
-    if state.is_finished:
+    if state.is_finished and state.step >= config.steps:
         return state
+    state.is_finished = False  # or it has become longer
     state.config = to_mapping(config)
     end = min(config.steps, stop_after or config.steps)
     progress = Progress(folder.name, config.steps, state.step)
@@ -495,15 +497,29 @@ def _save(path: Path, state: Checkpoint, network: SuperPoint, optimizer: Optimiz
     write_text(path.with_name("history.json"), json.dumps(rows))
 
 
-def _check_same_config(old: dict[str, Any], config: TrainConfig, path: Path) -> None:
+def _check_same_config(state: Checkpoint, config: TrainConfig, path: Path) -> None:
     """Refuse to mix two trainings; what changes no result, and the length, may differ."""
     free = {"steps", "decay_share", "checkpoint_every_s", "loader_threads", "log_every"}
     # Settings that are younger than the checkpoint had their default's effect.
-    before, now = to_mapping(from_mapping(TrainConfig, old, str(path))), to_mapping(config)
+    old = from_mapping(TrainConfig, state.config, str(path))
+    before, now = to_mapping(old), to_mapping(config)
     changed = sorted(key for key in now if key not in free and before[key] != now[key])
     if changed:
         raise ConfigError(
             f"{path}: made with another config ({', '.join(changed)}); choose another --out"
+        )
+    if state.step >= config.steps:  # nothing is left to do
+        return
+    # A rate that has begun to fall must not rise again: no run of the new length would have done
+    # these steps, and what the fall has settled would be undone.
+    has_fallen = config.warmup_steps <= state.step and (
+        learning_rate_at(state.step - 1, old) < config.learning_rate
+    )
+    if has_fallen and learning_rate_at(state.step, config) > learning_rate_at(state.step, old):
+        raise ConfigError(
+            f"{path}: {state.step} steps of {old.steps} are done and the learning rate has begun "
+            f"to fall, so it cannot go on to {config.steps}: set steps: {old.steps} and "
+            f"decay_share: {old.decay_share}, or choose another --out"
         )
 
 

@@ -81,6 +81,36 @@ def test_resuming_with_another_config_is_refused(tmp_path: Path) -> None:
         train(other, make_source(other, None), tmp_path)
 
 
+@pytest.mark.parametrize("decay_share", [0.0, 0.5])
+def test_a_longer_run_goes_on_until_the_rate_has_begun_to_fall(
+    tmp_path: Path, decay_share: float
+) -> None:
+    short = dataclasses.replace(CONFIG, steps=6, decay_share=decay_share)
+    long = dataclasses.replace(short, steps=12)
+    source = make_source(CONFIG, None)
+    whole = train(long, source, tmp_path / "whole")
+    # At step 3 no rate has fallen. At the end it has not either where it never falls.
+    ends = [3] if decay_share else [3, 6]
+    for end in ends:
+        folder = tmp_path / f"parts{end}"
+        assert train(short, source, folder, stop_after=end).is_finished == (end == 6)
+        parts = train(long, source, folder)
+        assert parts.step == 12
+        assert parts.is_finished
+        assert parts.history == whole.history
+        for key, value in whole.network.items():
+            assert torch.equal(parts.network[key], value), key
+    if decay_share:
+        for end in (5, 6):
+            folder = tmp_path / f"fallen{end}"
+            train(short, source, folder, stop_after=end)
+            with pytest.raises(ConfigError, match=f"{end} steps of 6 are done.* set steps: 6 and"):
+                train(long, source, folder)
+            assert train(short, source, folder).step == 6
+    # What is longer than asked for is done.
+    assert train(short, source, tmp_path / "whole").step == 12
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("descriptor", ["contrastive", "hinge", "hinge_normalised"])
 def test_ten_steps_on_one_batch_lower_every_loss(
