@@ -9,8 +9,9 @@ Frames are taken evenly in time; of ten blocks of time two are held back. The pr
 the others (Homographic Adaptation), train on them for a few minutes, and old and new weights are
 measured on warped pairs of the frames held back. The new ones are written, with a model card that
 names their parent, if the mean of repeatability, matching score, MMA and homographies right within
-3 px is not lower than before; otherwise nothing is written and the exit code is 1. An interrupted
-run goes on where it stopped.
+3 px is not lower than before; otherwise nothing is written and the exit code is 1. Single metrics
+that are worse all the same are marked, and named in the card. An interrupted run goes on where it
+stopped.
 
 Use the result with `--weights FILE` or the parameter `weights` of the nodes.
 """
@@ -89,6 +90,11 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return _EXIT_WORSE
+    if result.worse:
+        print(
+            "superpoint finetune: better on the whole, but worse in " + ", ".join(result.worse),
+            file=sys.stderr,
+        )
     print(f"superpoint finetune: {result.weights}, sha256 {result.card.sha256}", file=sys.stderr)
     return 0
 
@@ -152,7 +158,8 @@ def _take_frames(
 def _print_metrics(result: FinetuneResult) -> None:
     print(f"{'on the frames held back':<26} {'before':>8} {'after':>8}")
     for name, value in result.before.items():
-        print(f"{name:<26} {value:8.4f} {result.after[name]:8.4f}")
+        mark = "  worse" if name in result.worse else ""
+        print(f"{name:<26} {value:8.4f} {result.after[name]:8.4f}{mark}")
 
 
 def _write_json(path: str, result: FinetuneResult) -> None:
@@ -164,6 +171,7 @@ def _write_json(path: str, result: FinetuneResult) -> None:
             "before": result.before,
             "after": result.after,
             "is_better": result.is_better,
+            "worse": result.worse,
             "weights": str(result.weights or ""),
             "weights_sha256": result.card.sha256,
         },

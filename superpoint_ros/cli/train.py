@@ -180,12 +180,7 @@ def _magicpoint(job: _Job) -> None:
 
 
 def _pseudo_labels(job: _Job) -> None:
-    from superpoint_ros.config import load_yaml
-    from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
-
-    config = load_yaml(AdaptationConfig, job.configs / "pseudo_labels.yaml")
-    network = _load_network(job.out / "magicpoint")
-    _say(str(label_photos(network, job.photos, job.out / "pseudo-labels", config, job.device)))
+    _label(job, "pseudo_labels.yaml", job.out / "magicpoint", job.out / "pseudo-labels")
 
 
 def _superpoint(job: _Job) -> None:
@@ -198,13 +193,23 @@ def _refine(job: _Job) -> None:
 
 def _relabel(job: _Job) -> None:
     """Label the photos by the network of the round before."""
+    before = job.out / _last_stage(job.round - 1)
+    _label(job, "relabel.yaml", before, job.out / f"pseudo-labels-{job.round}")
+
+
+def _label(job: _Job, config_name: str, before: Path, labels: Path) -> None:
+    """Label the photos that have no labels yet, by the network of the stage before."""
     from superpoint_ros.config import load_yaml
     from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
+    from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig
+    from superpoint_ros.training.sheets import write_label_sheet
 
-    config = load_yaml(AdaptationConfig, job.configs / "relabel.yaml")
-    network = _load_network(job.out / _last_stage(job.round - 1))
-    labels = job.out / f"pseudo-labels-{job.round}"
-    _say(str(label_photos(network, job.photos, labels, config, job.device)))
+    config = load_yaml(AdaptationConfig, job.configs / config_name)
+    done = label_photos(_load_network(before), job.photos, labels, config, job.device)
+    _say(str(done))
+    if done.new:
+        photos = LabelledPhotos(job.photos, labels, PhotoConfig())
+        write_label_sheet(labels / "labels.jpg", photos)
 
 
 def _retrain(job: _Job) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from superpoint_ros.config import Config, ConfigError, option, to_mapping
 from superpoint_ros.data import Array
 from superpoint_ros.decode import DecodeError, decode_grey
 from superpoint_ros.evaluation.bag import BagError, BagReader
+from superpoint_ros.evaluation.homography import HEADLINES
 from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.extractor import load_extractor
 from superpoint_ros.image import fit_longer_side, resize, write_image
@@ -83,6 +84,26 @@ class FinetuneResult(NamedTuple):
     is_better: bool
     weights: Path | None
     card: ModelCard
+
+    @property
+    def worse(self) -> list[str]:
+        """Headline metrics that fell, or errors that rose, even if the whole is better."""
+        return find_worse(self.before, self.after)
+
+
+def find_worse(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+    """Return the headline metrics that fell; those in pixels are errors, and rose."""
+    return [
+        name
+        for name in HEADLINES
+        if name in before and not np.isnan(before[name]) and not _is_kept(name, before, after)
+    ]
+
+
+def _is_kept(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+    """Whether a metric is no worse than before; one that is no number any more is."""
+    is_error = name.endswith("_px")
+    return after[name] <= before[name] if is_error else after[name] >= before[name]
 
 
 def sample_bag(path: Path | str, topic: str, count: int) -> Iterator[tuple[str, Array]]:
@@ -200,7 +221,9 @@ def finetune(
     is_better = _score(after) >= _score(before)
     metrics = {f"held-back/{key}": round(value, 4) for key, value in after.items()}
     metrics |= {f"held-back/{key}_before": round(value, 4) for key, value in before.items()}
-    card = dataclasses.replace(card, metrics=metrics)
+    worse = ", ".join(find_worse(before, after)) or "nothing"
+    notes = f"{card.notes} Worse than its parent on the frames held back: {worse}."
+    card = dataclasses.replace(card, metrics=metrics, notes=notes)
     candidate.unlink()
     if not is_better:
         return FinetuneResult(before, after, False, None, card)

@@ -14,6 +14,7 @@ from superpoint_ros.data import Array
 from superpoint_ros.drawing import draw_matches
 from superpoint_ros.features.extractor import extractor_from_network
 from superpoint_ros.geometry.homography import warp_points
+from superpoint_ros.image import write_image
 from superpoint_ros.matching import match
 from superpoint_ros.network.superpoint import SuperPoint
 from superpoint_ros.training.datasets import Batch, LabelledPhotos, View
@@ -121,5 +122,4 @@ def _write_tiles(path: Path, tiles: list[Array], rows: int, columns: int) -> Non
     blank = np.zeros_like(tiles[0])
     tiles += [blank] * (-len(tiles) % columns)
     lines = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.vstack(lines))
+    write_image(path, np.vstack(lines))

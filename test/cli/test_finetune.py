@@ -13,6 +13,7 @@ from superpoint_ros.cli import finetune
 from superpoint_ros.config import ConfigError, load_yaml
 from superpoint_ros.network.superpoint import HIDDEN_LAYERS
 from superpoint_ros.network.weights import find_weights, load_weights
+from superpoint_ros.training import finetuning
 from superpoint_ros.training.finetuning import FinetuneConfig, is_held_back
 
 CONFIG = """
@@ -92,6 +93,24 @@ def test_what_is_worse_is_not_written(folder: Path, capsys: pytest.CaptureFixtur
     assert not json.loads((folder / "m.json").read_text())["is_better"]
     with pytest.raises(ConfigError, match=r"job\.json.*choose --out"):
         finetune.run(parse(*job, "--steps", "3"))
+
+
+def test_what_is_better_on_the_whole_but_worse_in_part_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {"he1": 0.5, "he3": 0.6, "repeatability": 0.5, "localization_px": 1.0}
+    before |= {"matching_score": 0.4, "mma3": 0.6, "nn_map": 0.7, "pairs": 4}
+    after = {**before, "he3": 0.8, "localization_px": 1.1, "nn_map": 0.65, "matching_score": 0.5}
+    measured = iter([before, after])
+    monkeypatch.setattr(finetuning, "measure", lambda *_: next(measured))
+    assert finetune.run(parse(*words(folder, "part", 0.0))) == 0
+    caught = capsys.readouterr()
+    assert "better on the whole, but worse in localization_px, nn_map" in caught.err
+    marked = [line.split()[0] for line in caught.out.splitlines() if line.endswith("worse")]
+    assert marked == ["localization_px", "nn_map"]
+    assert json.loads((folder / "m.json").read_text())["worse"] == marked
+    _, card = load_weights(folder / "part" / "superpoint_finetuned.safetensors")
+    assert card.notes.endswith("held back: localization_px, nn_map.")
 
 
 def test_a_fifth_is_held_back_in_blocks_of_time() -> None:

@@ -73,14 +73,16 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert card.config["refine"]["steps"] == 2
     assert card.wall_time_s > 0
     assert card.metrics["warped-photos/pairs"] == 2
-    refined = (f"refine/{name}.jpg" for name in ("sheet", "labels", "matches"))
-    for sheet in ("magicpoint/sheet.jpg", *refined):
+    joint = ("superpoint", "refine")
+    sheets = [f"{stage}/{name}.jpg" for stage in joint for name in ("sheet", "labels", "matches")]
+    for sheet in ("magicpoint/sheet.jpg", "pseudo-labels/labels.jpg", *sheets):
         assert cv2.imread(str(out / sheet)) is not None
     # A second round of labels goes on from there.
     again = parse("all", *words, "--out", str(out), "--device", "cpu", "--rounds", "2")
     assert train.run(again) == 0
     assert "new ones in" in capsys.readouterr().err
-    assert len(list((out / "pseudo-labels-2").iterdir())) == card_photos(card)
+    assert len(list((out / "pseudo-labels-2").glob("*.npz"))) == card_photos(card)
+    assert cv2.imread(str(out / "pseudo-labels-2" / "labels.jpg")) is not None
     _, card = load_weights(out / "superpoint.safetensors")
     assert set(card.config) == {"magicpoint", "superpoint", "refine", "retrain-2"}
     assert train.run(parse("small", *words, "--out", str(out), "--device", "cpu")) == 0
