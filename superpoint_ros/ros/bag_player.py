@@ -5,8 +5,10 @@
 Frames are paired as the lock-step evaluator pairs them, and keep their stamps. With `--rate R`
 they come at R times the speed of the recording, whether or not the nodes keep up; without it the
 next frame waits for the features of the last one and for the tracker's answer to the one before,
-so nothing can be lost and the speed is what this computer can take. Everything that comes back
-goes into DIR/events.jsonl as it arrives, one JSON object a line; `evaluation.replay` reads it.
+so nothing can be lost and the speed is what this computer can take. Nothing goes out before all
+ends have found each other, and no clock limits a node that is at work: a frame counts as lost when
+the nodes say again and again that they have nothing in hand. Everything that comes back goes into
+DIR/events.jsonl as it arrives, one JSON object a line; `evaluation.replay` reads it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -39,12 +42,15 @@ from superpoint_ros.evaluation.bag import BagError, BagReader, Frame, SensorTopi
 from superpoint_ros.evaluation.sensors import TF_TYPES
 from superpoint_ros.evaluation.tracks import TrackLog
 from superpoint_ros.ros.conversions import ns_to_stamp, stamp_to_ns
+from superpoint_ros.ros.diagnostics import PERIOD_S
+from superpoint_ros.ros.links import NodeReport, find_gaps, read_report
 
 EXIT_OK, EXIT_NO_ANSWER, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 _QUEUE = 50  # messages that may wait on their way to us
 _GIVE_UP = 10  # frames without an answer, if none was ever answered
-_SETTLE_S = 1.5  # the nodes look at their publishers four times a second
+_ANSWERS = ("features", "status")  # what comes back for every frame
+_HASTY_REPORTS = 2  # of idle nodes, once they have fallen silent
 
 
 def copy_message(source: Any, target: Any) -> Any:
@@ -125,8 +131,16 @@ class BagPlayer(Node):  # type: ignore[misc]
         self._inputs: dict[str, Any] = {}
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if use_clock else None
         self._outputs = "/" + namespace.strip("/")
-        self.received: dict[str, set[int]] = {"features": set(), "status": set()}
+        self.received: dict[str, set[int]] = {name: set() for name in _ANSWERS}
         self.tracks = TrackLog()
+        self._reports: dict[str, NodeReport] = {}
+        self._heard_at: dict[str, float] = {}  # node -> monotonic time of its last report
+        self._idle_reports: dict[str, int] = {}  # node -> reports since the last sign of work
+        self.num_heard = 0
+        # By what the status of a frame says, and what came: stamps.
+        self._due: dict[str, set[int]] = {"pose": set(), "matches": set()}
+        self._came: dict[str, set[int]] = {"pose": set(), "matches": set()}
+        self._listen()
 
     def publish_frame(self, frame: Frame) -> None:
         """Publish calibration, second image and image of one frame, in this order."""
@@ -174,17 +188,8 @@ class BagPlayer(Node):  # type: ignore[misc]
         self._tf_publisher = self.create_publisher(TFMessage, "/tf_static", latched)
         self._tf_publisher.publish(everything)
 
-    def unheard(self) -> list[str]:
-        """Return the topics that nobody subscribes to yet."""
-        return [t for t, p in self._inputs.items() if not p.get_subscription_count()]
-
-    def unspoken(self) -> list[str]:
-        """Return the outputs that nobody publishes yet."""
-        names = (f"{self._outputs}/{name}" for name in ("features", "status"))
-        return [name for name in names if not self.count_publishers(name)]
-
-    def listen(self) -> None:
-        """Subscribe to what comes back, once it is published, with a reliability that fits."""
+    def _listen(self) -> None:
+        """Subscribe to what comes back; our nodes publish all of it reliably."""
         from superpoint_ros.msg import Features, Homography, Matches, TrackerStatus
 
         handlers: dict[str, tuple[Any, Callable[[Any], None]]] = {
@@ -194,34 +199,47 @@ class BagPlayer(Node):  # type: ignore[misc]
             "homography": (Homography, self._on_homography),
             "matches": (Matches, self._on_matches),
         }
+        profile = QoSProfile(depth=_QUEUE, reliability=ReliabilityPolicy.RELIABLE)
         for name, (message_type, handler) in handlers.items():
-            topic = f"{self._outputs}/{name}"
-            publishers = self.get_publishers_info_by_topic(topic)
-            if not publishers:
-                continue
-            is_reliable = all(
-                p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers
+            self.create_subscription(
+                message_type, f"{self._outputs}/{name}", self._noting_work(handler), profile
             )
-            reliability = (
-                ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
-            )
-            profile = QoSProfile(depth=_QUEUE, reliability=reliability)
-            self.create_subscription(message_type, topic, handler, profile)
+        self._listened = [f"{self._outputs}/{name}" for name in handlers]
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, profile)
 
-    def is_heard_reliably(self) -> bool:
-        """Whether every subscriber of our topics asks for lost messages again."""
-        subscriptions = [
-            info for topic in self._inputs for info in self.get_subscriptions_info_by_topic(topic)
-        ]
-        return all(
-            info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in subscriptions
+    def _noting_work(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
+        def handle(message: Any) -> None:
+            self.num_heard += 1
+            self.expect_work()
+            handler(message)
+
+        return handle
+
+    def gaps(self) -> list[str]:
+        """Return what keeps messages from getting through; see `links.find_gaps`."""
+        return find_gaps(
+            self._reports.values(),
+            {topic: p.get_subscription_count() for topic, p in self._inputs.items()},
+            self._listened,
+            [f"{self._outputs}/{name}" for name in _ANSWERS],
+            self.get_fully_qualified_name(),
         )
 
-    def is_heard(self) -> bool:
-        """Whether the nodes know of our subscriptions, so that the first answers reach us."""
-        return all(
-            self.count_subscribers(f"{self._outputs}/{name}") for name in ("features", "status")
-        )
+    def troubles(self) -> list[str]:
+        """Return what the nodes complain of."""
+        return [f"{r.name}: {r.problem}" for r in self._reports.values() if r.problem]
+
+    def expect_work(self) -> None:
+        """Count the reports of idle nodes anew."""
+        self._idle_reports.clear()
+
+    def count_idle_reports(self) -> int:
+        """Return how often every node has said since the last sign of work that it has none."""
+        return min((self._idle_reports.get(name, 0) for name in self._reports), default=0)
+
+    def silence_s(self) -> float:
+        """Return for how long the quietest node has said nothing at all, seconds."""
+        return time.monotonic() - min(self._heard_at.values(), default=time.monotonic())
 
     def has_features(self, stamp_ns: int) -> bool:
         """Whether the features of a frame have come back."""
@@ -231,6 +249,10 @@ class BagPlayer(Node):  # type: ignore[misc]
         """Whether features and status of a frame have come back."""
         return all(stamp_ns in stamps for stamps in self.received.values())
 
+    def has_companions(self) -> bool:
+        """Whether the poses and matches that statuses speak of are here, where any come at all."""
+        return all(not came or self._due[name] <= came for name, came in self._came.items())
+
     def _advertise(self, topic: str, message_type: Any) -> None:
         if topic not in self._inputs:
             profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -239,6 +261,17 @@ class BagPlayer(Node):  # type: ignore[misc]
     def _publish(self, topic: str, message: Any) -> None:
         self._advertise(topic, type(message))
         self._inputs[topic].publish(message)
+
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            report = read_report(status)
+            if report is None or not report.name.startswith(f"{self._outputs}/"):
+                continue
+            self.num_heard += 1
+            self._reports[report.name] = report
+            self._heard_at[report.name] = time.monotonic()
+            count = self._idle_reports.get(report.name, 0)
+            self._idle_reports[report.name] = 0 if report.num_waiting else count + 1
 
     def _on_features(self, message: Any) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
@@ -256,6 +289,10 @@ class BagPlayer(Node):  # type: ignore[misc]
     def _on_status(self, message: Any) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
         self.received["status"].add(stamp_ns)
+        if message.state == message.TRACKING:
+            self._due["pose"].add(stamp_ns)
+        if message.num_matches:
+            self._due["matches"].add(stamp_ns)
         self._log.write(
             "status",
             stamp_ns=stamp_ns,
@@ -272,6 +309,7 @@ class BagPlayer(Node):  # type: ignore[misc]
 
     def _on_odometry(self, message: Any) -> None:
         pose = message.pose.pose
+        self._came["pose"].add(stamp_to_ns(message.header.stamp))
         self._log.write(
             "odometry",
             stamp_ns=stamp_to_ns(message.header.stamp),
@@ -286,6 +324,7 @@ class BagPlayer(Node):  # type: ignore[misc]
         )
 
     def _on_homography(self, message: Any) -> None:
+        self._came["pose"].add(stamp_to_ns(message.header.stamp))
         self._log.write(
             "homography",
             stamp_ns=stamp_to_ns(message.header.stamp),
@@ -294,8 +333,10 @@ class BagPlayer(Node):  # type: ignore[misc]
         )
 
     def _on_matches(self, message: Any) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        self._came["matches"].add(stamp_ns)
         self.tracks.add_matches(
-            stamp_to_ns(message.header.stamp),
+            stamp_ns,
             _points(message.reference_keypoints),
             _points(message.keypoints),
             np.array(message.inliers, bool),
@@ -331,8 +372,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--slop", type=float, default=0.02, help="seconds")
     parser.add_argument("--namespace", default="superpoint")
     parser.add_argument("--clock", action="store_true")
-    parser.add_argument("--start-timeout", type=float, default=60.0, help="seconds")
-    parser.add_argument("--answer-timeout", type=float, default=10.0, help="seconds")
+    parser.add_argument(
+        "--start-timeout", type=float, default=60.0, help="without any progress, seconds"
+    )
+    parser.add_argument(
+        "--answer-timeout", type=float, default=10.0, help="during which the nodes idle, seconds"
+    )
+    parser.add_argument(
+        "--silence-timeout", type=float, default=60.0, help="of a node's diagnostics, seconds"
+    )
     for name in ("sensor", "image", "camera-info", "depth", "right", "right-camera-info"):
         parser.add_argument(f"--{name}", default="")
     return parser.parse_args(argv)
@@ -395,21 +443,22 @@ class _Playback:
             raise BagError(f"{self._options.bag}: not one frame can be used")
         self._player.publish_static_transforms(self._reader)
         self._player.advertise(first)
-        is_ready = self._wait_for_nodes()
+        is_ready = self._wait_for_links()
         if self._stop.is_set():
             return EXIT_INTERRUPTED
         if not is_ready:
-            self._explain_silence()
+            self._explain(
+                f"nothing new for {self._options.start_timeout:g} s: "
+                f"{'; '.join(self._player.gaps())}: are the nodes running, on the same "
+                "ROS_DOMAIN_ID and with the same topics?"
+            )
             return EXIT_NO_ANSWER
         self._publish_all(first, frames)
         if self._stop.is_set():
             return EXIT_INTERRUPTED
         received = self._player.received
         if not received["status"]:
-            print(
-                f"bag_player: {len(received['features'])} features and no status came back",
-                file=sys.stderr,
-            )
+            self._explain(f"{len(received['features'])} features and no status came back")
             return EXIT_NO_ANSWER
         return EXIT_OK
 
@@ -424,28 +473,20 @@ class _Playback:
             else:
                 yield frame
 
-    def _wait_for_nodes(self) -> bool:
-        player = self._player
+    def _wait_for_links(self) -> bool:
+        """Wait until all ends have found each other, as long as ever more of them do."""
+        before, deadline = self._player.gaps(), 0.0
+        while gaps := self._player.gaps():
+            now = time.monotonic()
+            if gaps != before or not deadline:
+                before, deadline = gaps, now + self._options.start_timeout
+            if now > deadline or self._stop.is_set():
+                return False
+            self._executor.spin_once(timeout_sec=0.1)
+        return True
 
-        def is_connected() -> bool:
-            return not player.unheard() and not player.unspoken()
-
-        if not self._spin_until(is_connected, self._options.start_timeout):
-            return False
-        player.listen()
-        # Nodes meet a publisher best effort and then turn reliable; do not publish meanwhile.
-        self._spin_until(player.is_heard_reliably, _SETTLE_S)
-        return self._spin_until(player.is_heard, 10.0)
-
-    def _explain_silence(self) -> None:
-        missing = [f"nobody subscribes to {topic}" for topic in self._player.unheard()]
-        missing += [f"nobody publishes {topic}" for topic in self._player.unspoken()]
-        print(
-            f"bag_player: after {self._options.start_timeout:g} s "
-            f"{', '.join(missing) or 'nobody answers'}: are the nodes running, on the same "
-            "ROS_DOMAIN_ID and with the same topics?",
-            file=sys.stderr,
-        )
+    def _explain(self, sentence: str) -> None:
+        print("; ".join([f"bag_player: {sentence}", *self._player.troubles()]), file=sys.stderr)
 
     def _publish_all(self, first: Frame, rest: Iterator[Frame]) -> None:
         options, log = self._options, self._log
@@ -465,11 +506,10 @@ class _Playback:
             if self._unanswered >= _GIVE_UP and not self._player.received["status"]:
                 break
         # What is still on its way belongs to the run.
-        timeout_s = options.answer_timeout if not self._unanswered else 1.0
-        self._spin_until(lambda: self._player.has_answered(last_ns), timeout_s)
+        self._wait_for(lambda: self._player.has_answered(last_ns))
         wall_s = log.now_s() - start_s
         # Odometry and matches of the last frame may come after its status.
-        self._spin_until(lambda: False, 0.3)
+        self._wait_for(self._player.has_companions, _HASTY_REPORTS)
         log.write(
             "end",
             published=count,
@@ -479,8 +519,14 @@ class _Playback:
         )
 
     def _wait_until(self, due_s: float) -> None:
-        while (left_s := due_s - self._log.now_s()) > 0.0 and not self._stop.is_set():
-            self._executor.spin_once(timeout_sec=min(left_s, 0.1))
+        """Handle what arrives until a time, and what is here already if that is past."""
+        num_handled = -1
+        while not self._stop.is_set():
+            left_s = due_s - self._log.now_s()
+            if left_s <= 0.0 and num_handled == self._player.num_heard:
+                return
+            num_handled = self._player.num_heard
+            self._executor.spin_once(timeout_sec=min(max(left_s, 0.0), 0.1))
 
     def _wait_for_answer(self, stamp_ns: int, before_ns: int) -> None:
         """Wait for the features of a frame and for the tracker's answer to the one before it.
@@ -493,9 +539,7 @@ class _Playback:
             is_before_over = before_ns in given_up or player.has_answered(before_ns)
             return player.has_features(stamp_ns) and is_before_over
 
-        # Nodes that have fallen silent are not waited for so long again and again.
-        timeout_s = self._options.answer_timeout if self._unanswered < 2 else 1.0
-        if self._spin_until(is_answered, timeout_s):
+        if self._wait_for(is_answered):
             self._unanswered = 0
         elif not self._stop.is_set():
             self._unanswered += 1
@@ -504,14 +548,24 @@ class _Playback:
                 given_up.add(stamp_ns)
             self._log.write("unanswered", stamp_ns=stamp_ns)
 
-    def _spin_until(self, is_done: Callable[[], bool], timeout_s: float) -> bool:
-        """Handle what arrives until `is_done`, the time is over or somebody stops us."""
-        deadline = time.perf_counter() + timeout_s
+    def _wait_for(self, is_done: Callable[[], bool], num_reports: int = 0) -> bool:
+        """Handle what arrives until `is_done`; give up if nobody works at it.
+
+        Args:
+            is_done: What is waited for.
+            num_reports: How often idle nodes may say so; 0: for the answer timeout, and less
+                often if they have left frames unanswered before.
+        """
+        options, player = self._options, self._player
+        if not num_reports:
+            patient = max(round(options.answer_timeout / PERIOD_S), _HASTY_REPORTS)
+            num_reports = patient if self._unanswered < 2 else _HASTY_REPORTS
+        player.expect_work()
         while not is_done():
-            left_s = deadline - time.perf_counter()
-            if left_s <= 0.0 or self._stop.is_set():
+            is_over = player.count_idle_reports() >= num_reports
+            if is_over or player.silence_s() > options.silence_timeout or self._stop.is_set():
                 return False
-            self._executor.spin_once(timeout_sec=min(left_s, 0.1))
+            self._executor.spin_once(timeout_sec=0.1)
         return True
 
 

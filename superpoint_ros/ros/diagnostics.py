@@ -1,17 +1,18 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""/diagnostics once a second: rates, drops, latency, and what is wrong."""
+"""/diagnostics once a second: rates, drops, latency, who has found whom, and what is wrong."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from superpoint_ros.profiling import LatencyLog
+from superpoint_ros.ros.links import RUNNING
 from superpoint_ros.ros.log import Problems
 
 PERIOD_S = 1.0
@@ -40,10 +41,24 @@ class Counters:
 
 
 class Diagnostics:
-    """Publishes the state of one node."""
+    """Publishes the state of one node.
 
-    def __init__(self, node: Node, counters: Counters, problems: Problems) -> None:
+    Args:
+        node: Whose state it is.
+        counters: Of its frames.
+        problems: What is wrong with it.
+        describe_links: Returns what `links.describe_links` says of its topics.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        counters: Counters,
+        problems: Problems,
+        describe_links: Callable[[], Mapping[str, str]],
+    ) -> None:
         self._node = node
+        self._describe_links = describe_links
         self._counters = counters
         self._problems = problems
         self._latencies = LatencyLog(_WINDOW_FRAMES)
@@ -71,11 +86,12 @@ class Diagnostics:
         self._before, self._before_time = counts, now
         if self._publisher.get_subscription_count() == 0:
             return
+        values.update(self._describe_links())
         sentences = list(self._problems.sentences().values())
         status = DiagnosticStatus(
             level=DiagnosticStatus.WARN if sentences else DiagnosticStatus.OK,
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}",
-            message="; ".join(sentences) or "running",
+            message="; ".join(sentences) or RUNNING,
             hardware_id="none",
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )

@@ -31,6 +31,7 @@ from superpoint_ros.network.weights import WeightsError
 from superpoint_ros.profiling import Stopwatch
 from superpoint_ros.ros.conversions import DESCRIPTOR_DTYPES, features_to_message
 from superpoint_ros.ros.diagnostics import PERIOD_S, Counters, Diagnostics
+from superpoint_ros.ros.links import describe_links
 from superpoint_ros.ros.runner import ManagedNode, Worker, run
 from superpoint_ros.ros.stamp_pairing import StampPairing
 from superpoint_ros.ros.subscriptions import (
@@ -100,7 +101,7 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         except WeightsError as error:
             raise ConfigError(str(error)) from None
         self._outputs = [self.create_publisher(FeaturesMessage, "features", FEATURES_QOS)]
-        self._diagnostics = Diagnostics(self, self.counters, self.problems)
+        self._diagnostics = Diagnostics(self, self.counters, self.problems, self._describe_links)
         self._worker = Worker(self._extract, capacity=1, logger=self.get_logger())
         self._images = [self._subscribe("image", self._on_image)]
         self._pairing: StampPairing | None = None
@@ -124,6 +125,11 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
             f"{self._extractor.model_id} on {self._extractor.engine.name}, "
             f"images from {' and '.join(images.topic for images in self._images)}"
         )
+
+    def _describe_links(self) -> dict[str, str]:
+        hears = {images.topic: images.state for images in self._images}
+        num_waiting = 0 if self._worker is None else self._worker.num_waiting
+        return describe_links(self._outputs, hears, num_waiting)
 
     def _subscribe(self, name: str, callback: Callable[[Any], None]) -> MatchingSubscription:
         transport = self.config.image_transport

@@ -71,9 +71,16 @@ class Worker(Generic[JobT]):
         self._logger = logger
         self._condition = threading.Condition()
         self._is_stopping = False
+        self._is_busy = False
         self._last_trace = ("", 0.0)
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._thread.start()
+
+    @property
+    def num_waiting(self) -> int:
+        """How many jobs are not done, the one in hand included."""
+        with self._condition:
+            return len(self._jobs) + self._is_busy
 
     def put(self, job: JobT) -> int:
         """Add a job; return how many older ones had to go for it (0 or 1)."""
@@ -104,10 +111,12 @@ class Worker(Generic[JobT]):
     def _run(self) -> None:
         while True:
             with self._condition:
+                self._is_busy = False
                 self._condition.wait_for(lambda: self._jobs or self._is_stopping)
                 if self._is_stopping:
                     return
                 job = self._jobs.popleft()
+                self._is_busy = True
             try:
                 self._work(job)
             except Exception:

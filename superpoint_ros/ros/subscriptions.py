@@ -12,6 +12,8 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from superpoint_ros.ros.links import JOINING, describe_subscription
+
 # Between our own nodes nothing may be lost: reliable, and deep enough for a slow moment.
 FEATURES_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
@@ -54,9 +56,12 @@ class MatchingSubscription:
 
     def refresh(self) -> str | None:
         """Adapt to the present publishers; return why nothing can come, if so."""
-        if self._retiring is not None and time.monotonic() - self._retiring[1] > _OVERLAP_S:
-            self._retire()
         infos = self._node.get_publishers_info_by_topic(self.topic)
+        is_overlap_over = (
+            self._retiring is not None and time.monotonic() - self._retiring[1] > _OVERLAP_S
+        )
+        if is_overlap_over and (not infos or describe_subscription(self._subscription) != JOINING):
+            self._retire()
         if not infos:
             return f"nobody publishes {self.topic}: start the camera or remap the topic"
         wrong = [info for info in infos if info.topic_type != self._type_name()]
@@ -76,6 +81,14 @@ class MatchingSubscription:
                 "set the reliability parameter to auto"
             )
         return None
+
+    @property
+    def state(self) -> str:
+        """`JOINING` while messages may be lost or come by two ways, then the reliability."""
+        is_changing = self._retiring is not None or (
+            self._reliability == "auto" and self._is_reliable != self._publishers_are_reliable()
+        )
+        return JOINING if is_changing else describe_subscription(self._subscription)
 
     def destroy(self) -> None:
         """End the subscription."""

@@ -54,6 +54,7 @@ from superpoint_ros.ros.frames import (
     parse_camera_in_base,
     pose_from_rpy,
 )
+from superpoint_ros.ros.links import describe_links, describe_subscription
 from superpoint_ros.ros.observing import ObservationMaker
 from superpoint_ros.ros.path import PathPublisher
 from superpoint_ros.ros.runner import ManagedNode, Worker, run
@@ -190,7 +191,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         )
 
     def _make_outputs(self) -> None:
-        self._diagnostics = Diagnostics(self, self.counters, self.problems)
+        self._diagnostics = Diagnostics(self, self.counters, self.problems, self._describe_links)
         self._outputs = {
             name: self.create_publisher(kind, name, 10)
             for name, kind in (
@@ -233,6 +234,13 @@ class TrackerNode(ManagedNode[TrackerConfig]):
                 self._subscribe_features(topic, self._on_partner)
         if self.takes_features_by_topic:
             self._subscribe_features("features", self.take_features)
+
+    def _describe_links(self) -> dict[str, str]:
+        hears = {subscription.topic: subscription.state for subscription in self._inputs}
+        for features in self._feature_subscriptions:
+            hears[features.topic_name] = describe_subscription(features)
+        num_waiting = 0 if self._worker is None else self._worker.num_waiting
+        return describe_links(self._outputs.values(), hears, num_waiting)
 
     def _pair_with(self, topic: str, hint: str = "") -> StampPairing:
         config = self.config

@@ -17,6 +17,8 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("superpoint_ros.msg", reason="needs the built messages")
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -27,6 +29,7 @@ from superpoint_ros.evaluation.lockstep import run_odometry
 from superpoint_ros.evaluation.replay import read_replay
 from superpoint_ros.evaluation.synthetic import SequenceConfig
 from superpoint_ros.features.extractor import load_extractor
+from superpoint_ros.msg import Features, TrackerStatus
 from superpoint_ros.network.weights import WeightsError, find_weights
 from superpoint_ros.odometry.visual_odometry import (
     OdometryConfig,
@@ -38,6 +41,9 @@ from superpoint_ros.ros.frames import Mounting
 pytestmark = pytest.mark.ros
 
 FRAMES = 30
+PATIENCE_S = 300.0  # ends a test that hangs; a slow computer is no failure
+RECORDED = ("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info")
+ALL_PIXELS = ("-p", "keypoints.detection_threshold:=0.0")
 
 
 def command(*arguments):
@@ -96,7 +102,7 @@ def test_two_processes_over_dds_give_the_poses_of_lock_step(room, weights, tmp_p
         env=environment,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert not processes_of(tmp_path)
@@ -137,7 +143,7 @@ def test_stereo_gives_the_poses_of_lock_step(weights, tmp_path, environment):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -169,7 +175,7 @@ def test_at_a_fixed_rate_every_frame_is_accounted_for(room, weights, tmp_path, e
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     transport = json.loads((tmp_path / "summary.json").read_text())["transport"]
@@ -177,6 +183,22 @@ def test_at_a_fixed_rate_every_frame_is_accounted_for(room, weights, tmp_path, e
     # What the network has no time for is dropped before it, never between the nodes.
     assert transport["features_received"] + transport["images_dropped"] == FRAMES
     assert transport["features_lost"] == 0
+
+
+@pytest.mark.slow
+def test_one_process_loses_nothing_either(room, weights, tmp_path, environment):
+    done = subprocess.run(
+        command(room, "--out", tmp_path, "--composed", "--max-frames", 8),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["processes"], summary["tracked"]) == (1, 8)
+    transport = summary["transport"]
+    assert transport["features_received"] == transport["status_received"] == 8
 
 
 @pytest.mark.slow
@@ -191,14 +213,14 @@ def test_ctrl_c_ends_everything(room, weights, tmp_path, environment):
     )
     try:
         events = tmp_path / "events.jsonl"
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + PATIENCE_S
         # Written buffered: the player is at work as soon as the file is there.
         while not events.exists() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.1)
         assert events.exists(), process.communicate(timeout=20)
         assert len(processes_of(tmp_path)) == 4
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=40)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == 130
@@ -214,7 +236,7 @@ def test_a_node_that_does_not_start_is_named_in_one_line(room, tmp_path, environ
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 2
     lines = done.stderr.strip().splitlines()
@@ -222,6 +244,99 @@ def test_a_node_that_does_not_start_is_named_in_one_line(room, tmp_path, environ
     assert "features_node ended with exit code 1" in lines[0]
     assert "broken.safetensors" in lines[0]
     assert not processes_of(tmp_path)
+
+
+def start_extractor(graph, weights):
+    return graph.start("features_node", *RECORDED, "-p", f"weights:={weights}", *ALL_PIXELS)
+
+
+def start_tracker(graph, remappings=RECORDED):
+    return graph.start("tracker_node", *remappings, "-p", "odometry.mode:=homography")
+
+
+def start_player(graph, room, out, *arguments):
+    fixed = ("--record", str(out), "--sensor", "mono")
+    return subprocess.Popen(
+        [sys.executable, "-m", "superpoint_ros.ros.bag_player", str(room), *fixed, *arguments],
+        env=graph.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end_of(graph, player):
+    assert graph.wait(lambda: player.poll() is not None, timeout=PATIENCE_S)
+    return player.returncode, player.stderr.read()
+
+
+def test_nothing_is_played_before_the_two_nodes_have_met(graph, tiny_weights, room, tmp_path):
+    """Here both have met the player long before they meet each other."""
+    extractor = start_extractor(graph, tiny_weights)
+    features = graph.listen(Features, "/superpoint/features")
+    player = start_player(graph, room, tmp_path, "--rate", "2.0")
+    assert graph.wait(lambda: graph.node.count_publishers("/camera/image_raw") == 1)
+    graph.wait(lambda: False, timeout=3.0)  # for the features node and the player to meet
+    extractor.send_signal(signal.SIGSTOP)
+    start_tracker(graph)
+    assert graph.wait(lambda: graph.node.count_publishers("/superpoint/status") == 1)
+    graph.wait(lambda: False, timeout=4.0)
+    assert player.poll() is None
+    extractor.send_signal(signal.SIGCONT)
+    assert end_of(graph, player) == (0, "")
+    assert features
+    transport = read_replay(tmp_path).transport()
+    assert transport["images_sent"] == FRAMES
+    assert transport["features_lost"] == 0
+    assert transport["features_received"] + transport["images_dropped"] == FRAMES
+    # All but the last went out while the features node was at work, not while it stood still.
+    assert transport["features_received"] > 2
+
+
+def test_ends_that_do_not_meet_are_named(graph, tiny_weights, room, tmp_path):
+    start_extractor(graph, tiny_weights)
+    start_tracker(graph, remappings=())  # waits for a calibration on a topic of its own
+    listener = graph.listen(Features, "/superpoint/features")
+    assert graph.wait(lambda: graph.node.count_publishers("/superpoint/status") == 1)
+    code, errors = end_of(graph, start_player(graph, room, tmp_path, "--start-timeout", "6"))
+    assert code == 1
+    assert not listener
+    assert "nobody subscribes to /camera/camera_info: are the nodes running" in errors
+    assert "has found" not in errors  # the others have met
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_node_that_stands_still_for_a_while_loses_nothing(graph, tiny_weights, room, tmp_path):
+    start_extractor(graph, tiny_weights)
+    tracker = start_tracker(graph)
+    statuses = graph.listen(TrackerStatus, "/superpoint/status")
+    player = start_player(graph, room, tmp_path, "--answer-timeout", "2")
+    assert graph.wait(lambda: len(statuses) >= 3)
+    tracker.send_signal(signal.SIGSTOP)
+    graph.wait(lambda: False, timeout=5.0)
+    tracker.send_signal(signal.SIGCONT)
+    assert end_of(graph, player) == (0, "")
+    transport = read_replay(tmp_path).transport()
+    assert transport["features_received"] == transport["status_received"] == FRAMES
+    events = [json.loads(line)["event"] for line in (tmp_path / "events.jsonl").open()]
+    assert "unanswered" not in events
+
+
+def test_nodes_that_idle_are_not_waited_for_for_ever(graph, tiny_weights, room, tmp_path):
+    start_extractor(graph, tiny_weights)
+    start_tracker(graph)
+    statuses = graph.listen(TrackerStatus, "/superpoint/status")
+    player = start_player(graph, room, tmp_path, "--answer-timeout", "2", "--max-frames", "12")
+    assert graph.wait(lambda: len(statuses) >= 3)
+    # From now on the tracker takes no features.
+    graph.call(
+        ChangeState,
+        "/superpoint/tracker_node/change_state",
+        ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)),
+    )
+    assert end_of(graph, player) == (0, "")
+    transport = read_replay(tmp_path).transport()
+    assert transport["images_sent"] == transport["features_received"] == 12
+    assert transport["features_lost"] == 12 - transport["status_received"] > 0
 
 
 @pytest.mark.parametrize(
@@ -238,7 +353,7 @@ def test_mistakes_are_told_in_one_line(arguments, expected, tmp_path, environmen
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 2
     assert expected in done.stderr
