@@ -53,8 +53,8 @@ class BundleProblem:
     Attributes:
         T_world_cam: (C, 4, 4) start.
         K: (C, 3, 3) intrinsics, pixels.
-        is_fixed: (C,) bool, cameras that only anchor. At least one for RGB-D and stereo, two
-            for mono (the second fixes the scale).
+        is_fixed: (C,) bool, cameras that only anchor, at least one. With one alone and no depth
+            the scale is free: it stays as it is at the start.
         points_world: (L, 3) start. Each has at least one observation.
         camera_index: (M,) int.
         point_index: (M,) int. A camera sees a point at most once.
@@ -77,6 +77,11 @@ class BundleProblem:
     depth_sigma: Array
     noise_scale: Array = field(default_factory=lambda: np.ones(2))
     samples: BundleSamples | None = None
+
+    @property
+    def has_free_scale(self) -> bool:
+        """Whether nothing says how large all is."""
+        return int(self.is_fixed.sum()) == 1 and not np.isfinite(self.depth).any()
 
 
 @dataclass(frozen=True)
@@ -164,47 +169,36 @@ def adjust_bundle(
         return None
     squared = squared_errors_px(problem, T_world_cam, points)
     is_inlier = squared < _CHI2_95_2D * pixel_sigma**2
-    return BundleResult(T_world_cam, points, is_inlier, *(samples or ()))
+    result = BundleResult(T_world_cam, points, is_inlier, *(samples or ()))
+    return _with_scale_kept(problem, result) if problem.has_free_scale else result
 
 
-def adjust_two_views(
-    problem: BundleProblem, pixel_sigma: float, max_iterations: int
-) -> BundleResult | None:
-    """Adjust the second of two mono cameras and the points; their median range stays as it is.
+def _with_scale_kept(problem: BundleProblem, result: BundleResult) -> BundleResult:
+    """Give an optimum of free scale the scale of its start, and its samples one scale.
 
-    That is known better than the distance of two cameras that are still close together.
-
-    Args:
-        problem: Two cameras, the first fixed, the second free; nothing fixes the scale.
-        pixel_sigma: Standard deviation of a keypoint, pixels.
-        max_iterations: Most Levenberg-Marquardt iterations.
-
-    Returns:
-        As `adjust_bundle`. Samples share the distance of the cameras.
+    The median range of the points stays as it is: that is known better than the distance of two
+    cameras that are still close together. Samples share the distance of the first free camera.
     """
-    result = adjust_bundle(problem, pixel_sigma, max_iterations)
-    if result is None:
-        return None
-    centre = problem.T_world_cam[0, :3, 3]
-    T_world_cam = result.T_world_cam.copy()
-    baseline = T_world_cam[1, :3, 3] - centre
+    centre = problem.T_world_cam[problem.is_fixed][0, :3, 3]
     before, after = (
         np.median(np.linalg.norm(points - centre, axis=1))
         for points in (problem.points_world, result.points_world)
     )
     scale = float(before / after)
-    wanted = scale * float(np.linalg.norm(baseline))
-    T_world_cam[1, :3, 3] = centre + scale * baseline
+    T_world_cam = result.T_world_cam.copy()
+    T_world_cam[:, :3, 3] = centre + scale * (T_world_cam[:, :3, 3] - centre)
+    T_world_cam[problem.is_fixed] = problem.T_world_cam[problem.is_fixed]
     points = centre + scale * (result.points_world - centre)
     result = dataclasses.replace(result, T_world_cam=T_world_cam, points_world=points)
     if result.camera_samples is None or result.point_samples is None:
         return result
     # What the damping left of the free scale is taken out: samples were made at the old scale.
-    cameras = result.camera_samples * scale
-    cameras[:, 3:] = result.camera_samples[:, 3:]
-    unit = T_world_cam[1, :3, :3].T @ baseline / np.linalg.norm(baseline)
-    stretch = unit @ cameras[1, :3] / wanted  # (S,)
-    cameras[1, :3] -= wanted * unit[:, None] * stretch
+    cameras = result.camera_samples.copy()
+    cameras[:, :3] *= scale
+    offsets = np.einsum("cji,cj->ci", T_world_cam[:, :3, :3], T_world_cam[:, :3, 3] - centre)
+    first = offsets[np.flatnonzero(~problem.is_fixed)[0]]
+    stretch = first @ cameras[np.flatnonzero(~problem.is_fixed)[0], :3] / (first @ first)  # (S,)
+    cameras[:, :3] -= offsets[:, :, None] * stretch
     point_samples = scale * result.point_samples - (points - centre)[:, :, None] * stretch
     return dataclasses.replace(result, camera_samples=cameras, point_samples=point_samples)
 

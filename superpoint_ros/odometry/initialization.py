@@ -1,10 +1,16 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The start of a monocular map from two views: a plane or a scene with depth, by score."""
+"""The start of a monocular map from two views, as soon as they tell the depth of what they see.
+
+Both an essential matrix and a homography propose motions, and each is refined on all pairs. Where
+two of them fit, as on a plane, views from between decide: they see points that only one of the
+two put where they are. Until that is clear, and until depth is known well enough, the map waits.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +21,34 @@ from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.epipolar import (
     EssentialConfig,
     decompose_essential,
+    essential_from_pose,
     estimate_essential,
+    motion_deviations,
+    refine_motion,
     sampson_error_px,
 )
 from superpoint_ros.geometry.homography import (
     HomographyConfig,
     decompose_homography,
     estimate_homography,
-    warp_points,
 )
-from superpoint_ros.geometry.triangulation import Triangulation, triangulate
+from superpoint_ros.geometry.pnp import reprojection_residuals, solve_pnp
+from superpoint_ros.geometry.triangulation import Triangulation, rays, triangulate
 from superpoint_ros.matching import MatchConfig, match
+
+# Costs are squared errors in units of the noise, none larger than this.
+_BOUND = 9.0
+# In two views the costs of a right and a wrong motion differ by what a few mismatches happen to
+# add; in rendered and simulated starts by up to 0.25 a pair.
+_CLEAR_SHARE = 0.5
+# In views from between the wrong motion never won by more than 5 there.
+_CLEAR = 25.0
+_WITNESSES = 4  # views from between that are asked
+_MIN_WITNESSED = 20  # points that a witness has to see
+_LEAST_NOISE_PX = 0.1
+# What a keypoint is taken to err by at least where depth is judged, pixels of a 640 wide image:
+# some of its error is common to both views and shows in no residual.
+_LEAST_SIGMA_PX = 0.3
 
 
 @dataclass(frozen=True)
@@ -36,17 +59,15 @@ class InitializationConfig(Config):
     min_landmarks: int = option(
         40, "Fewest good points that make a map.", minimum=8, maximum=10000
     )
-    min_parallax_deg: float = option(
-        3.0, "Smallest median angle between the two rays, degrees.", minimum=0.05, maximum=45.0
+    max_depth_error: float = option(
+        0.03,
+        "Largest standard deviation of a landmark's depth that starts a map, as a share of the "
+        "depth; median of the landmarks.",
+        minimum=0.001,
+        maximum=1.0,
     )
     min_point_parallax_deg: float = option(
         0.3, "Smallest angle of a point that enters the map, degrees.", minimum=0.01, maximum=45.0
-    )
-    homography_share: float = option(
-        0.5,
-        "A plane is assumed when the homography's share of the two scores exceeds this.",
-        minimum=0.0,
-        maximum=1.0,
     )
     max_error_px: float = option(
         2.0, "Largest reprojection error of a point, pixels.", minimum=0.1, maximum=20.0
@@ -77,19 +98,26 @@ class TwoViewMap:
         T_a_b: (4, 4) pose of the second camera in the first.
         pairs: (M, 2) keypoints of a and b.
         points_a: (M, 3).
-        model: "essential" or "homography".
     """
 
     T_a_b: Array
     pairs: Array
     points_a: Array
-    model: str
 
 
 def start_map(
-    first: Observation, second: Observation, config: InitializationConfig
+    first: Observation,
+    second: Observation,
+    config: InitializationConfig,
+    between: Sequence[Observation] = (),
 ) -> TwoViewMap | None:
     """Try to make a map from two views.
+
+    Args:
+        first: The frame of the map.
+        second: A later view.
+        config: What is asked of the map.
+        between: Views taken between the two, in order: they decide where two motions fit.
 
     Returns:
         The map; None if the views share too little, moved too little, or the motion is ambiguous.
@@ -101,30 +129,20 @@ def start_map(
     # Without image motion there is no parallax: spare the solvers.
     if np.median(np.linalg.norm(b - a, axis=1)) < 0.005 * first.features.image_size_hw[1]:
         return None
-    essential = estimate_essential(a, b, first.K, second.K, config.essential)
-    homography = estimate_homography(a, b, config.homography)
-    candidates: list[Array] = []
-    model = "essential"
-    gate_px = config.essential.max_error_px
-    score_e = score_h = 0.0
-    if essential is not None:
-        error = sampson_error_px(essential.E_b_a, a, b, first.K, second.K)
-        score_e = _score(error, 3.84, 5.99, gate_px)
-    if homography is not None:
-        error = np.linalg.norm(warp_points(homography.H_b_a, a) - b, axis=1)
-        score_h = _score(np.nan_to_num(error, nan=np.inf), 5.99, 5.99, gate_px)
-    if homography is not None and score_h > config.homography_share * (score_h + score_e):
-        model = "homography"
-        # The homography of the normalised plane, so that the two cameras may differ in K.
-        H = np.linalg.inv(second.K) @ homography.H_b_a @ first.K
-        candidates = [T for T, _ in decompose_homography(H, np.eye(3))]
-        inliers = homography.inliers
-    elif essential is not None:
-        candidates = decompose_essential(essential.E_b_a)
-        inliers = essential.inliers
-    else:
+    reading = _choose(_read(first, second, pairs, config), first, pairs, between, config)
+    if reading is None:
         return None
-    return _best_motion(first, second, pairs[inliers], candidates, model, config)
+    good = reading.good
+    if good.sum() < config.min_landmarks:
+        return None
+    sigma_px = max(reading.sigma_px, _LEAST_SIGMA_PX * first.features.image_size_hw[1] / 640.0)
+    depth_error = sigma_px * _depth_error(a[good], b[good], first.K, second.K, reading.T_b_a)
+    if depth_error > config.max_depth_error:
+        return None
+    scale = config.median_depth / float(np.median(reading.points.depth_a[good]))
+    T_a_b = se3.inverse(reading.T_b_a)
+    T_a_b[:3, 3] *= scale
+    return TwoViewMap(T_a_b, pairs[good], scale * reading.points.points_world[good])
 
 
 def match_views(first: Observation, second: Observation, config: InitializationConfig) -> Array:
@@ -139,40 +157,147 @@ def match_views(first: Observation, second: Observation, config: InitializationC
     return np.asarray(pairs[finite])
 
 
-def _score(error_px: Array, gate: float, reward: float, sigma_px: float) -> float:
-    """Sum what each pair has left to its gate (Torr's truncated score, as in ORB-SLAM)."""
-    chi2 = (error_px / sigma_px) ** 2 * gate  # the inlier threshold sits at the gate
-    return float(np.where(chi2 < gate, reward - chi2, 0.0).sum())
+@dataclass(frozen=True)
+class _Reading:
+    """A motion that the two views may mean.
+
+    Attributes:
+        T_b_a: (4, 4), unit translation.
+        points: Of all pairs.
+        errors_px: (N,) distance of the pairs to their epipolar lines; inf behind a camera.
+        good: (N,) bool, what would be landmarks.
+        sigma_px: Standard deviation of a keypoint that the residuals show.
+    """
+
+    T_b_a: Array
+    points: Triangulation
+    errors_px: Array
+    good: Array
+    sigma_px: float
 
 
-def _best_motion(
-    first: Observation,
-    second: Observation,
-    pairs: Array,
-    candidates: list[Array],
-    model: str,
-    config: InitializationConfig,
-) -> TwoViewMap | None:
+def _read(
+    first: Observation, second: Observation, pairs: Array, config: InitializationConfig
+) -> list[_Reading]:
+    """Return the motions that may explain the pairs; the same one may come several times."""
     a, b = first.pixels[pairs[:, 0]], second.pixels[pairs[:, 1]]
-    judged: list[tuple[int, Array, Triangulation, Array]] = []
-    for T_b_a in candidates:
-        T_a_b = se3.inverse(T_b_a)
-        points = triangulate(np.eye(4), T_a_b, a, b, first.K, second.K)
-        in_front = points.good(0.0, config.max_error_px)
-        judged.append((int(in_front.sum()), T_a_b, points, in_front))
-    judged.sort(key=lambda item: -item[0])
-    if not judged or judged[0][0] < config.min_landmarks:
+    essential = estimate_essential(a, b, first.K, second.K, config.essential)
+    homography = estimate_homography(a, b, config.homography)
+    starts = [] if essential is None else decompose_essential(essential.E_b_a)[:1]
+    if homography is not None:
+        # The homography of the normalised plane, so that the two cameras may differ in K.
+        H = np.linalg.inv(second.K) @ homography.H_b_a @ first.K
+        starts += [T for T, _ in decompose_homography(H, np.eye(3))]
+    readings = []
+    for start in starts:
+        motion = refine_motion(start, a, b, first.K, second.K, config.essential.max_error_px)
+        if motion is None:
+            continue
+        E_b_a = essential_from_pose(motion.T_b_a)
+        errors_px = sampson_error_px(E_b_a, a, b, first.K, second.K)
+        # All four motions of an essential matrix have its errors, but not its points in front.
+        for T_b_a in decompose_essential(E_b_a):
+            points = triangulate(np.eye(4), se3.inverse(T_b_a), a, b, first.K, second.K)
+            good = motion.inliers & points.good(
+                np.radians(config.min_point_parallax_deg), config.max_error_px
+            )
+            ahead = points.good(0.0, np.inf)
+            readings.append(
+                _Reading(T_b_a, points, np.where(ahead, errors_px, np.inf), good, motion.sigma_px)
+            )
+    return readings
+
+
+def _choose(
+    readings: list[_Reading],
+    first: Observation,
+    pairs: Array,
+    between: Sequence[Observation],
+    config: InitializationConfig,
+) -> _Reading | None:
+    """Return the motion that the views mean; None if another might be meant as well."""
+    if not readings:
         return None
-    count, T_a_b, points, in_front = judged[0]
-    rivals = [item for item in judged[1:] if item[0] > 0.8 * count]
-    if rivals:  # two readings explain the views equally: wait for a better second view
-        return None
-    if np.degrees(np.median(points.parallax[in_front])) < config.min_parallax_deg:
-        return None
-    good = points.good(np.radians(config.min_point_parallax_deg), config.max_error_px)
-    if good.sum() < config.min_landmarks:
-        return None
-    scale = config.median_depth / float(np.median(points.depth_a[good]))
-    T_scaled = T_a_b.copy()
-    T_scaled[:3, 3] *= scale
-    return TwoViewMap(T_scaled, pairs[good], scale * points.points_world[good], model)
+    noise_px = max(min(reading.sigma_px for reading in readings), _LEAST_NOISE_PX)
+    costs = [_bounded(reading.errors_px / noise_px) for reading in readings]
+    order = np.argsort(costs, kind="stable")
+    rivals: list[_Reading] = []
+    for index in order:
+        if costs[index] - costs[order[0]] > _CLEAR_SHARE * len(pairs):
+            break
+        if all(_differ(readings[index].T_b_a, rival.T_b_a) for rival in rivals):
+            rivals.append(readings[index])
+    if len(rivals) == 1:
+        return rivals[0]
+    asked = np.unique(np.linspace(0, len(between) - 1, _WITNESSES).round().astype(int))
+    views = [between[i] for i in asked] if between else []
+    elsewhere = np.zeros(len(rivals))
+    for view in views:
+        elsewhere += _costs_elsewhere(rivals, first, pairs, view, noise_px, config)
+    order = np.argsort(elsewhere, kind="stable")
+    is_clear = elsewhere[order[1]] - elsewhere[order[0]] > _CLEAR
+    return rivals[order[0]] if is_clear else None
+
+
+def _costs_elsewhere(
+    readings: list[_Reading],
+    first: Observation,
+    pairs: Array,
+    view: Observation,
+    noise_px: float,
+    config: InitializationConfig,
+) -> Array:
+    """Return how well another view fits the points of each reading (R,); zeros if it cannot tell.
+
+    All are judged by the same points, each from the place that suits it best.
+    """
+    seen = match_views(first, view, config)
+    in_all = np.all([reading.good for reading in readings], axis=0)
+    _, rows, keypoints = np.intersect1d(pairs[in_all, 0], seen[:, 0], return_indices=True)
+    if len(rows) < _MIN_WITNESSED:
+        return np.zeros(len(readings))
+    pixels = view.pixels[seen[keypoints, 1]]
+    costs = np.full(len(readings), _BOUND * len(rows))
+    for i, reading in enumerate(readings):
+        points = reading.points.points_world[in_all][rows]
+        points = points / np.median(points[:, 2])
+        pose = solve_pnp(points, pixels, view.K)
+        if pose is not None:
+            residuals, _ = reprojection_residuals(points, pixels, view.K, pose.T_world_cam)
+            costs[i] = _bounded(np.linalg.norm(residuals, axis=1) / (np.sqrt(2.0) * noise_px))
+    return costs
+
+
+def _bounded(errors: Array) -> float:
+    return float(np.minimum(errors**2, _BOUND).sum())
+
+
+def _differ(T_b_a: Array, T_other: Array) -> bool:
+    """Whether two motions are two answers, not one found twice."""
+    angle = np.linalg.norm(se3.log_so3(T_b_a[:3, :3].T @ T_other[:3, :3]))
+    cosine = T_b_a[:3, 3] @ T_other[:3, 3]
+    return bool(np.degrees(angle) > 1.0 or cosine < np.cos(np.radians(5.0)))
+
+
+def _depth_error(a: Array, b: Array, K_a: Array, K_b: Array, T_b_a: Array) -> float:
+    """Return the standard deviation of depth over depth, median of pairs with noise of a pixel.
+
+    The error of the motion moves all points, but their median depth is the map's unit: what
+    stretches them all alike is none.
+    """
+    depth = _depth(rays(a, K_a), rays(b, K_b), T_b_a)
+    variance = np.zeros(len(a))
+    for T in motion_deviations(T_b_a, a, b, K_a, K_b):
+        moved = _depth(rays(a, K_a), rays(b, K_b), T)
+        variance += (moved / np.median(moved) * np.median(depth) / depth - 1.0) ** 2
+    for shift in np.eye(2):
+        variance += (_depth(rays(a + shift, K_a), rays(b, K_b), T_b_a) / depth - 1.0) ** 2
+        variance += (_depth(rays(a, K_a), rays(b + shift, K_b), T_b_a) / depth - 1.0) ** 2
+    return float(np.median(np.sqrt(variance)))
+
+
+def _depth(rays_a: Array, rays_b: Array, T_b_a: Array) -> Array:
+    """Return the depth (N,) in a of points on the rays (N, 3): fast, and smooth in all."""
+    across = np.cross(rays_b, T_b_a[:3, 3])
+    turned = np.cross(rays_b, rays_a @ T_b_a[:3, :3].T)
+    return np.asarray(-(across**2).sum(axis=1) / (across * turned).sum(axis=1))

@@ -255,7 +255,8 @@ class LocalMap:
             newest: Centre of the window.
             size: Most free keyframes.
             max_fixed: Most keyframes outside the window that see its landmarks and stay put.
-            is_metric: Whether depth fixes the scale; else two keyframes anchor.
+            is_metric: Whether depth fixes the scale; else two keyframes anchor, once there are
+                enough of them.
         """
         covisible = [keyframe for _, keyframe in self.covisible_keyframes(newest.landmark_ids)]
         free = covisible[:size]
@@ -274,11 +275,11 @@ class LocalMap:
         fixed = [keyframe for count, keyframe in shared[:max_fixed] if count >= 3]
         cameras = sorted(free + fixed, key=lambda keyframe: keyframe.index)
         is_fixed = np.array([keyframe.index not in free_indices for keyframe in cameras])
-        anchors = 1 if is_metric else 2
-        for i in range(len(cameras)):
-            if is_fixed.sum() >= anchors:
-                break
-            is_fixed[i] = True
+        if not is_fixed.any():
+            # The first camera with a pose. Of mono that is the second: the first may yet move.
+            is_fixed[0 if is_metric else 1] = True
+        elif not is_metric and is_fixed.sum() == 1:
+            is_fixed[np.flatnonzero(~is_fixed)[0]] = True  # or the scale would come loose
         if is_fixed.all():
             return None
 

@@ -18,7 +18,7 @@ import numpy as np
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array, Matches, Observation, TrackingResult, TrackingState
 from superpoint_ros.geometry import se3
-from superpoint_ros.geometry.bundle_adjustment import adjust_two_views
+from superpoint_ros.geometry.bundle_adjustment import adjust_bundle
 from superpoint_ros.odometry import mapping, uncertainty
 from superpoint_ros.odometry.bundle_thread import BundleThread
 from superpoint_ros.odometry.homography_tracking import HomographyTracker, HomographyTrackingConfig
@@ -47,9 +47,10 @@ from superpoint_ros.odometry.tracking import (
 from superpoint_ros.odometry.uncertainty import NoiseModel, PoseError
 from superpoint_ros.profiling import Stopwatch
 
-# Views kept while a mono map waits for its start: a first view that is long out of sight is of
-# no use, a choice of several starts the map at the first frame with parallax.
-_FIRST_VIEWS = 5
+# Views kept while a mono map waits for its start. A first view that is long out of sight is of
+# no use; a choice of several starts the map as early as can be. The others only witness.
+_EARLY_VIEWS = 15
+_FIRST_VIEW_EVERY = 3
 _STRAIGHTENING_ROUNDS = 2  # each divides what is left of the shear by about ten
 
 
@@ -106,7 +107,7 @@ class VisualOdometry:
         self._state = TrackingState.INITIALIZING
         self._T_world_start = self._T_world_cam = np.eye(4)
         self._map = self._make_map()
-        self._first_views: deque[tuple[int, Observation]] = deque()  # (frame, view), oldest first
+        self._early_views: deque[tuple[int, Observation]] = deque()  # (frame, view), oldest first
         self._frames_waited = 0  # for the start of a mono map
         self._last_stamp_ns: int | None = None
         self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
@@ -214,7 +215,7 @@ class VisualOdometry:
         self._state = TrackingState.INITIALIZING
         self._T_world_start = self._T_world_cam = T_world_start
         self._map = local_map
-        self._first_views.clear()
+        self._early_views.clear()
         self._last_stamp_ns = None
         self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
         self._motion.reset()
@@ -253,8 +254,10 @@ class VisualOdometry:
     def _initialize_mono(self, observation: Observation) -> bool:
         config = self.config.initialization
         self._frames_waited += 1
-        for _, first in self._first_views:
-            found = start_map(first, observation, config)
+        views = [view for _, view in self._early_views]
+        for index in range(0, len(views), _FIRST_VIEW_EVERY):
+            first = views[index]
+            found = start_map(first, observation, config, views[index + 1 :])
             if found is None:
                 continue
             nothing = np.full(len(first.features), NO_LANDMARK, np.int64)
@@ -274,13 +277,13 @@ class VisualOdometry:
             self._motion.update(first.stamp_ns, keyframe_a.T_world_cam)
             self._begin_tracking(observation, keyframe_b)
             return True
-        self._keep_first_view(observation)
+        self._keep_early_view(observation)
         return False
 
     def _adjust_start(self, keyframe: Keyframe) -> None:
         """Adjust the two views of a new map; the second, the first with a pose, anchors it."""
         window = self._map.first_window()
-        result = adjust_two_views(
+        result = adjust_bundle(
             window.problem,
             self.config.tracking.pnp.pixel_sigma,
             self.config.bundle.max_iterations,
@@ -294,12 +297,12 @@ class VisualOdometry:
         wanted = self._samples_at_start(keyframe.stamp_ns)
         self._map.shift_samples(keyframe, wanted - keyframe.error_samples)
 
-    def _keep_first_view(self, observation: Observation) -> None:
+    def _keep_early_view(self, observation: Observation) -> None:
         """Keep a few views, spread over as many frames as a slow camera needs for parallax."""
-        config, views, now = self.config.initialization, self._first_views, self._frames_waited
+        config, views, now = self.config.initialization, self._early_views, self._frames_waited
         while views and now - views[0][0] >= config.max_reference_age:
             views.popleft()
-        is_due = not views or now - views[-1][0] >= config.max_reference_age / _FIRST_VIEWS
+        is_due = not views or now - views[-1][0] >= config.max_reference_age / _EARLY_VIEWS
         if is_due and len(observation.features) >= config.min_matches:
             views.append((now, observation))
 
@@ -309,7 +312,7 @@ class VisualOdometry:
         self._error = PoseError(keyframe.error_samples, np.zeros((6, 6)))
         self._motion.update(observation.stamp_ns, keyframe.T_world_cam)
         self._frames_since_keyframe = 0
-        self._first_views.clear()
+        self._early_views.clear()
 
     # Tracking
 

@@ -7,7 +7,11 @@ import pytest
 
 from superpoint_ros.data import Array
 from superpoint_ros.geometry import se3
-from superpoint_ros.geometry.bundle_adjustment import BundleProblem, adjust_bundle
+from superpoint_ros.geometry.bundle_adjustment import (
+    BundleProblem,
+    BundleSamples,
+    adjust_bundle,
+)
 from superpoint_ros.geometry.triangulation import project
 
 # Two cameras of another K each: K comes with the keyframe.
@@ -72,6 +76,33 @@ def test_depth_fixes_the_scale_with_one_anchor_and_a_wrong_match_is_cut() -> Non
     for T, truth in zip(result.T_world_cam, poses, strict=True):
         assert np.linalg.norm(se3.log(se3.inverse(truth) @ T)) < 0.01
     assert np.median(np.linalg.norm(result.points_world - points, axis=1)) < 0.01
+
+
+def test_mono_with_one_anchor_keeps_its_scale_and_mends_the_other_cameras() -> None:
+    made, poses, points = problem(np.random.default_rng(8), 1, with_depth=False, noise_px=0.05)
+    assert made.has_free_scale
+    made = dataclasses.replace(
+        made,
+        samples=BundleSamples(
+            np.zeros((5, 6, 16)), np.random.default_rng(9).normal(size=(300, 3, 16))
+        ),
+    )
+    result = adjust_bundle(made, 0.05, 30)
+    assert result is not None
+    np.testing.assert_array_equal(result.T_world_cam[0], poses[0])
+    ranges = [np.median(np.linalg.norm(p, axis=1)) for p in (result.points_world, points)]
+    started = np.median(np.linalg.norm(made.points_world, axis=1))
+    assert ranges[0] == pytest.approx(started, rel=1e-12)
+    for T, truth in zip(result.T_world_cam[1:], poses[1:], strict=True):
+        scaled = truth.copy()
+        scaled[:3, 3] *= ranges[0] / ranges[1]
+        assert np.linalg.norm(se3.log(se3.inverse(scaled) @ T)) < 0.002
+    # The samples share the distance of the first free camera, and so are not boundless.
+    assert result.camera_samples is not None
+    assert result.point_samples is not None
+    away = result.T_world_cam[1, :3, :3].T @ result.T_world_cam[1, :3, 3]
+    np.testing.assert_allclose(away @ result.camera_samples[1, :3], 0.0, atol=1e-9)
+    assert np.abs(result.point_samples).max() < 0.1
 
 
 def optimum_by_gtsam(problem: BundleProblem, pixel_sigma: float) -> Array:

@@ -8,6 +8,8 @@ from superpoint_ros.geometry.epipolar import (
     decompose_essential,
     essential_from_pose,
     estimate_essential,
+    motion_deviations,
+    refine_motion,
     sampson_error_px,
 )
 from superpoint_ros.geometry.triangulation import project
@@ -58,3 +60,40 @@ def test_too_few_or_no_agreement_gives_none() -> None:
     assert estimate_essential(noise[0], noise[1], K_A, K_B) is None
     with pytest.raises(ValueError, match="do not pair"):
         estimate_essential(a, b[:5], K_A, K_B)
+
+
+def test_refined_motion_errs_as_its_deviations_say() -> None:
+    """From a start a degree off, with outliers; over 40 draws of a third of a pixel."""
+    squares, sigmas = [], []
+    truth = T_B_A.copy()
+    truth[:3, 3] /= np.linalg.norm(truth[:3, 3])
+    start = truth @ se3.exp(np.array([0.02, 0.02, -0.02, 0.002, -0.002, 0.001]))
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        a, b = views(rng)
+        a, b = a + rng.normal(0, 0.3, a.shape), b + rng.normal(0, 0.3, b.shape)
+        b[:30] += rng.uniform(-100, 100, (30, 2))
+        result = refine_motion(start, a, b, K_A, K_B, 1.5)
+        assert result is not None
+        assert result.inliers[30:].mean() > 0.98
+        sigmas.append(result.sigma_px)
+        moved = motion_deviations(result.T_b_a, a[30:], b[30:], K_A, K_B)
+        error = five_numbers(result.T_b_a, truth)
+        roots = np.array([five_numbers(T, result.T_b_a) for T in moved])
+        covariance = 0.3**2 * roots.T @ roots
+        squares.append(error @ np.linalg.pinv(covariance, rcond=1e-9) @ error)
+    assert np.mean(sigmas) == pytest.approx(0.3, rel=0.1)
+    assert 4.0 < np.mean(squares) < 7.0  # 5 degrees of freedom; 95 of 100 such means: 4.1 to 6.0
+
+
+def five_numbers(T: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return rotation (3) and direction (3, of which 2 are free) of T against a reference."""
+    turn = se3.log_so3(T[:3, :3] @ reference[:3, :3].T)
+    return np.concatenate([turn, T[:3, 3] - reference[:3, 3]])
+
+
+def test_a_motion_without_translation_or_pairs_is_not_refined() -> None:
+    a, b = views(np.random.default_rng(3), 7)
+    assert refine_motion(T_B_A, a, b, K_A, K_B, 1.5) is None
+    a, b = views(np.random.default_rng(3))
+    assert refine_motion(np.eye(4), a, b, K_A, K_B, 1.5) is None

@@ -99,6 +99,21 @@ def test_the_keyframe_that_shares_least_goes_first() -> None:
     assert [k.index for k in local_map.keyframes] == [0, 2, 3, 4, 5, 6]
 
 
+def test_the_first_windows_of_mono_anchor_at_the_first_pose_that_was_given() -> None:
+    """That is the second keyframe's; the first, which only started the map, may yet move."""
+    local_map = filled_map()
+    ids = local_map.keyframes[0].landmark_ids
+    for _ in range(4):
+        local_map.add_keyframe(observation(10), np.eye(4), ids)
+    fixed = []
+    for size, is_metric in ((6, False), (6, True), (4, False)):
+        window = local_map.bundle_window(local_map.keyframes[-1], size, 4, is_metric)
+        assert window is not None
+        indices = np.array(window.keyframe_indices)
+        fixed.append(indices[window.problem.is_fixed].tolist())
+    assert fixed == [[1], [0], [0, 1]]
+
+
 def test_only_landmarks_in_front_in_the_image_and_from_a_like_view_are_visible() -> None:
     local_map = filled_map()
     assert len(local_map.visible_from(np.eye(4), K, SIZE_HW, 0.0).rows) == 10

@@ -65,7 +65,7 @@ def aligned_errors(results: list[TrackingResult], poses: list[Array]) -> Array:
 
 
 def test_mono_starts_also_with_a_slow_camera(room: PointWorld) -> None:
-    """3 mm a frame: three degrees of parallax take about 55 frames."""
+    """3 mm a frame: depth is known to three per cent after some 40 frames."""
     poses = [se3.exp(k * np.array([0.003, 0.0, 0.0, 0.0, 0.0, 0.0])) for k in range(90)]
     results = run(VisualOdometry(config("mono")), room, poses)
     assert results[5].state == TrackingState.INITIALIZING
@@ -147,11 +147,17 @@ def test_mono_is_right_up_to_scale(room: PointWorld) -> None:
     poses = forward_curve(80)
     results = run(VisualOdometry(config("mono")), room, poses)
     started = [r.state for r in results].index(TrackingState.TRACKING)
-    assert started < 35
+    assert started < 27  # without views from between, a wall ahead would take 31
     assert all(r.state == TrackingState.TRACKING for r in results[started:])
     assert all(r.T_world_cam is None for r in results[:started])
     # 1.6 m of path: under 1 %; the two first views, with little parallax, are the worst.
     assert np.sqrt((aligned_errors(results, poses) ** 2).mean()) < 0.012
+    first, last = results[started].T_world_cam, results[-1].T_world_cam
+    assert first is not None
+    assert last is not None
+    turned = (se3.inverse(first) @ last)[:3, :3]
+    truth = (se3.inverse(poses[started]) @ poses[-1])[:3, :3]
+    assert np.degrees(np.linalg.norm(se3.log_so3(turned.T @ truth))) < 0.5
 
 
 def test_mono_starts_on_a_plane(plane: PointWorld) -> None:
@@ -165,7 +171,7 @@ def test_mono_starts_on_a_plane(plane: PointWorld) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4])
 def test_mono_starts_well_whatever_the_seed(seed: int, plane: PointWorld) -> None:
-    """Noisy keypoints on a plane: with one degree of parallax, seed 1 ends at 6 cm."""
+    """Noisy keypoints on a plane, and a motion that another one resembles."""
     plane.noise_px = 1.0
     poses = [se3.exp(k * np.array([0.01, 0.002, 0.0, 0.0, 0.006, 0.0])) for k in range(60)]
     seeds = {"essential": {"seed": seed}, "homography": {"seed": seed}}
