@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+PATIENCE_S = 120.0  # ends a test that hangs; a slow computer is no failure
 _counter = itertools.count(os.getpid())
 
 
@@ -43,6 +44,8 @@ class Graph:
             del os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"]
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
+        self.reports = {}  # node -> what it says of its ends
+        self.topics = []  # that the probe listens to
 
     def start(self, module, *arguments):
         """Start `python -m superpoint_ros.ros.<module> --ros-args ...`; return the process."""
@@ -67,6 +70,7 @@ class Graph:
         from rclpy.qos import QoSProfile
 
         messages = []
+        self.topics.append(topic)
         self.node.create_subscription(
             message_type, topic, messages.append, QoSProfile(depth=depth)
         )
@@ -78,7 +82,25 @@ class Graph:
         profile = QoSProfile(depth=10) if reliable else qos_profile_sensor_data
         return self.node.create_publisher(message_type, topic, profile)
 
-    def wait(self, condition, timeout=40.0, every=None):
+    def wait_until_joined(self, *publishers, needed=("/superpoint/status",)):
+        """Wait until these publishers, the nodes and the probe's ears have found each other."""
+        from diagnostic_msgs.msg import DiagnosticArray
+
+        from superpoint_ros.ros.links import find_gaps, read_report
+
+        def take(message):
+            for report in map(read_report, message.status):
+                self.reports[report.name] = report
+
+        def gaps():
+            found = {p.topic_name: p.get_subscription_count() for p in publishers}
+            return find_gaps(self.reports.values(), found, self.topics, needed, "/probe")
+
+        if not self.reports:
+            self.node.create_subscription(DiagnosticArray, "/diagnostics", take, 10)
+        assert self.wait(lambda: not gaps(), PATIENCE_S), gaps()
+
+    def wait(self, condition, timeout=PATIENCE_S, every=None):
         """Spin until the condition holds; call `every` meanwhile. Return whether it came true."""
         end = time.monotonic() + timeout
         while not condition():

@@ -296,8 +296,8 @@ def test_ends_that_do_not_meet_are_named(graph, tiny_weights, room, tmp_path):
     start_extractor(graph, tiny_weights)
     start_tracker(graph, remappings=())  # waits for a calibration on a topic of its own
     listener = graph.listen(Features, "/superpoint/features")
-    assert graph.wait(lambda: graph.node.count_publishers("/superpoint/status") == 1)
-    code, errors = end_of(graph, start_player(graph, room, tmp_path, "--start-timeout", "6"))
+    graph.wait_until_joined(needed=("/superpoint/features", "/superpoint/status"))
+    code, errors = end_of(graph, start_player(graph, room, tmp_path, "--start-timeout", "15"))
     assert code == 1
     assert not listener
     assert "nobody subscribes to /camera/camera_info: are the nodes running" in errors
