@@ -100,15 +100,16 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
             self._extractor = extractor_from_config(self.config)
         except WeightsError as error:
             raise ConfigError(str(error)) from None
-        self._outputs = [self.create_publisher(FeaturesMessage, "features", FEATURES_QOS)]
-        self._diagnostics = Diagnostics(self, self.counters, self.problems, self._describe_links)
+        self._outputs = [self._publish_features("features")]
+        self._diagnostics = self.own(
+            Diagnostics(self, self.counters, self.problems, self._describe_links),
+            Diagnostics.destroy,
+        )
         self._worker = Worker(self._extract, capacity=1, logger=self.get_logger())
         self._images = [self._subscribe("image", self._on_image)]
         self._pairing: StampPairing | None = None
         if self.config.stereo:
-            self._outputs.append(
-                self.create_publisher(FeaturesMessage, "right/features", FEATURES_QOS)
-            )
+            self._outputs.append(self._publish_features("right/features"))
             self._images.append(self._subscribe("right/image", self._on_right_image))
             self._pairing = StampPairing(
                 self._on_pair,
@@ -116,10 +117,8 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
                 self.config.sync_queue_size,
                 (self._images[0].topic, self._images[1].topic),
             )
-        self._own_timers = [
-            self.create_steady_timer(PERIOD_S, self._diagnostics.publish),
-            self.create_steady_timer(_REFRESH_S, self._refresh),
-        ]
+        self.own_steady_timer(PERIOD_S, self._diagnostics.publish)
+        self.own_steady_timer(_REFRESH_S, self._refresh)
         self._started = time.monotonic()
         self.get_logger().info(
             f"{self._extractor.model_id} on {self._extractor.engine.name}, "
@@ -131,9 +130,13 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         num_waiting = 0 if self._worker is None else self._worker.num_waiting
         return describe_links(self._outputs, hears, num_waiting)
 
+    def _publish_features(self, topic: str) -> Any:
+        publisher = self.create_publisher(FeaturesMessage, topic, FEATURES_QOS)
+        return self.own(publisher, self.destroy_publisher)
+
     def _subscribe(self, name: str, callback: Callable[[Any], None]) -> MatchingSubscription:
         transport = self.config.image_transport
-        return MatchingSubscription(
+        subscription = MatchingSubscription(
             self,
             Image if transport == "raw" else CompressedImage,
             transport_topic(self, name, transport),
@@ -142,17 +145,11 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
             depth=_STEREO_DEPTH if self.config.stereo else 1,
             reliability=self.config.image_reliability,
         )
+        return self.own(subscription, MatchingSubscription.destroy)
 
     def tear_down(self) -> None:
-        """Close the topics and forget the network."""
-        for timer in self._own_timers:
-            self.destroy_timer(timer)
-        for images in self._images:
-            images.destroy()
-        self._diagnostics.destroy()
-        for publisher in self._outputs:
-            self.destroy_publisher(publisher)
-        del self._extractor
+        """Forget the network."""
+        self.__dict__.pop("_extractor", None)
 
     def stop_work(self) -> bool:
         """End the worker."""

@@ -59,6 +59,7 @@ USER_ERRORS = (
 
 JobT = TypeVar("JobT")
 ConfigT = TypeVar("ConfigT", bound=Config)
+ThingT = TypeVar("ThingT")
 
 
 class Worker(Generic[JobT]):
@@ -135,7 +136,8 @@ class Worker(Generic[JobT]):
 class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
     """A life-cycle node that can also start by itself, with a config as its parameters.
 
-    Subclasses implement `set_up`, `tear_down` and `stop_work`, and ask `is_active`.
+    Subclasses implement `set_up`, `tear_down` and `stop_work`, and ask `is_active`. What `set_up`
+    opens goes through `own`, so that it is closed also if the next step fails.
     """
 
     def __init__(
@@ -159,6 +161,7 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
             raise ConfigError(f"{name}: parameter {error}") from None
         self.problems = Problems(self.get_logger())
         self.is_active = False
+        self._owned = contextlib.ExitStack()
         self._failure: BaseException | None = None
         self._is_starting = False
 
@@ -173,8 +176,13 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
         """Make publishers, subscriptions and what is heavy; may raise `USER_ERRORS`."""
         raise NotImplementedError
 
+    def own(self, thing: ThingT, end: Callable[[ThingT], object]) -> ThingT:
+        """Return a thing that clean-up, or a `set_up` that fails later, ends by `end(thing)`."""
+        self._owned.callback(end, thing)
+        return thing
+
     def tear_down(self) -> None:
-        """Undo `set_up`."""
+        """Forget what `set_up` knew; it may have failed half way. What it owned has ended."""
         raise NotImplementedError
 
     def stop_work(self) -> bool:
@@ -184,9 +192,10 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
     def on_config(self, config: ConfigT) -> None:
         """Take over settings that changed while running."""
 
-    def create_steady_timer(self, period_s: float, callback: Callable[[], None]) -> Any:
-        """Return a timer of the computer's own time: it fires also while /clock stands still."""
-        return self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+    def own_steady_timer(self, period_s: float, callback: Callable[[], None]) -> None:
+        """Own a timer of the computer's own time: it fires also while /clock stands still."""
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.own(self.create_timer(period_s, callback, clock=clock), self.destroy_timer)
 
     def check_clock(self) -> None:
         """Report a simulated time that does not run."""
@@ -218,14 +227,14 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
         """Set up; a user's mistake is logged and leaves the node unconfigured."""
         try:
             self.set_up()
-        except USER_ERRORS as error:
+        except Exception as error:
             self._failure = error
+            self._close()
+            if not isinstance(error, USER_ERRORS):
+                raise
             if not self._is_starting:  # else `run` says it
                 self.get_logger().error(f"cannot be configured: {_one_line(error)}")
             return TransitionCallbackReturn.FAILURE
-        except Exception as error:
-            self._failure = error
-            raise
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -241,8 +250,7 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget everything but the parameters."""
         self.is_active = False
-        self.stop_work()
-        self.tear_down()
+        self._close()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -250,6 +258,11 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
         if state.state_id == State.PRIMARY_STATE_UNCONFIGURED:
             return TransitionCallbackReturn.SUCCESS
         return self.on_cleanup(state)
+
+    def _close(self) -> None:
+        self.stop_work()
+        self._owned.close()
+        self.tear_down()
 
 
 def leave_quietly_while_importing() -> None:

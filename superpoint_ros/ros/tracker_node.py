@@ -162,7 +162,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         """Make the odometry, then open the topics."""
         config = self.config
         self._T_base_cam = parse_camera_in_base(config.camera_in_base)
-        self._odometry = VisualOdometry(config.odometry)
+        self._odometry = self.own(VisualOdometry(config.odometry), VisualOdometry.close)
         self._observations = ObservationMaker(
             config.odometry, config.depth_units_per_metre, self.problems, config.image_rectified
         )
@@ -175,25 +175,28 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._activated = self._last_frame = time.monotonic()
         self._tf_buffer = None
         if config.base_frame and self._T_base_cam is None:
-            self._tf_buffer = make_transform_buffer(self)
-        self._tf = make_transform_broadcaster(self) if config.publish_tf else None
+            self._tf_buffer = self.own(
+                make_transform_buffer(self), lambda buffer: buffer.destroy()
+            )
+        self._tf = self._make_broadcaster() if config.publish_tf else None
         self._is_set_up = True
         self._make_outputs()
         self._worker = Worker(self._track, config.queue_size, self.get_logger())
         self._make_inputs()
-        self._own_timers = [
-            self.create_steady_timer(PERIOD_S, self._diagnostics.publish),
-            self.create_steady_timer(_REFRESH_S, self._refresh),
-        ]
+        self.own_steady_timer(PERIOD_S, self._diagnostics.publish)
+        self.own_steady_timer(_REFRESH_S, self._refresh)
         self.get_logger().info(
             f"{config.odometry.mode} odometry, features from "
             f"{self.resolve_topic_name('features')}, camera_info from {self._infos.topic}"
         )
 
     def _make_outputs(self) -> None:
-        self._diagnostics = Diagnostics(self, self.counters, self.problems, self._describe_links)
+        self._diagnostics = self.own(
+            Diagnostics(self, self.counters, self.problems, self._describe_links),
+            Diagnostics.destroy,
+        )
         self._outputs = {
-            name: self.create_publisher(kind, name, 10)
+            name: self.own(self.create_publisher(kind, name, 10), self.destroy_publisher)
             for name, kind in (
                 ("odometry", Odometry),
                 ("matches", Matches),
@@ -202,16 +205,18 @@ class TrackerNode(ManagedNode[TrackerConfig]):
                 ("local_map", PointCloud2),
             )
         }
-        self._path = PathPublisher(self)
-        self._debug = DebugImage(
-            self, self.config.image_transport, self.config.image_reliability, self.problems
+        self._path = self.own(PathPublisher(self), PathPublisher.destroy)
+        transport, reliability = self.config.image_transport, self.config.image_reliability
+        self._debug = self.own(
+            DebugImage(self, transport, reliability, self.problems), DebugImage.destroy
         )
-        self._reset_services = [
-            self.create_service(Empty, "reset_odom", self._on_reset),
-            self.create_service(ResetPose, "reset_odom_to_pose", self._on_reset_to_pose),
-            self.create_service(Empty, "pause_odom", self._on_pause),
-            self.create_service(Empty, "resume_odom", self._on_resume),
-        ]
+        for kind, name, callback in (
+            (Empty, "reset_odom", self._on_reset),
+            (ResetPose, "reset_odom_to_pose", self._on_reset_to_pose),
+            (Empty, "pause_odom", self._on_pause),
+            (Empty, "resume_odom", self._on_resume),
+        ):
+            self.own(self.create_service(kind, name, callback), self.destroy_service)
 
     def _make_inputs(self) -> None:
         config = self.config
@@ -248,45 +253,31 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         return StampPairing(self._on_pair, config.sync_slop, config.sync_queue_size, names, hint)
 
     def _subscribe_features(self, topic: str, callback: Any) -> None:
-        self._feature_subscriptions.append(
-            self.create_subscription(FeaturesMessage, topic, callback, FEATURES_QOS)
-        )
+        subscription = self.create_subscription(FeaturesMessage, topic, callback, FEATURES_QOS)
+        self._feature_subscriptions.append(self.own(subscription, self.destroy_subscription))
 
     def _subscribe(self, kind: Any, topic: str, callback: Any, depth: int) -> MatchingSubscription:
         subscription = MatchingSubscription(
             self, kind, topic, callback, depth, self.config.image_reliability
         )
         self._inputs.append(subscription)
-        return subscription
+        return self.own(subscription, MatchingSubscription.destroy)
 
     def tear_down(self) -> None:
-        """Close the topics and forget the map."""
-        self._odometry.close()
-        for timer in self._own_timers:
-            self.destroy_timer(timer)
-        for service in self._reset_services:
-            self.destroy_service(service)
-        for subscription in self._inputs:
-            subscription.destroy()
-        for features in self._feature_subscriptions:
-            self.destroy_subscription(features)
-        for publisher in self._outputs.values():
-            self.destroy_publisher(publisher)
-        if self._tf is not None:
-            self.destroy_publisher(self._tf.pub_tf)
-        if self._tf_buffer is not None:
-            self._tf_buffer.destroy()
+        """Forget where the camera sits."""
         self._is_set_up = False
-        self._path.destroy()
-        self._debug.destroy()
-        self._diagnostics.destroy()
         self._mounting = None
+
+    def _make_broadcaster(self) -> Any:
+        broadcaster = make_transform_broadcaster(self)
+        self.own(broadcaster.pub_tf, self.destroy_publisher)
+        return broadcaster
 
     def on_config(self, config: TrackerConfig) -> None:
         """Open /tf when `publish_tf` is switched on."""
         if config.publish_tf and self._is_set_up and self._tf is None:
             try:
-                self._tf = make_transform_broadcaster(self)
+                self._tf = self._make_broadcaster()
             except ImportError as error:
                 self.problems.report("publish_tf", f"publish_tf: {error}")
 

@@ -16,6 +16,7 @@ pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip 
 
 import rclpy
 import rclpy.executors
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
@@ -172,6 +173,33 @@ def test_cleanup_leaves_nothing_behind(make_node):
         node.trigger_deactivate()
         node.trigger_cleanup()
         assert count() == before
+
+
+@pytest.mark.parametrize("step", ["create_publisher", "create_subscription", "create_service"])
+def test_a_set_up_that_fails_half_way_leaves_nothing_behind(make_node, monkeypatch, step):
+    node = make_node(**{"odometry.mode": "rgbd"})
+
+    def count():
+        of_node = (node.publishers, node.subscriptions, node.services, node.timers)
+        return [len(list(items)) for items in of_node] + [threading.active_count()]
+
+    before = count()
+    create, numbers = getattr(node, step), iter(range(100))
+
+    def fail_the_third_time(*arguments, **keywords):
+        if next(numbers) == 2:
+            raise OSError("no more of these")
+        return create(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node, step, fail_the_third_time)
+        assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert next(numbers) == 3
+    assert count() == before
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert count() > before
+    node.trigger_cleanup()
+    assert count() == before
 
 
 def test_shutdown_ends_the_work(make_node):
