@@ -79,6 +79,15 @@ class OdometryConfig(Config):
         default_factory=HomographyTrackingConfig
     )
 
+    @property
+    def min_features(self) -> int:
+        """Fewest features of a frame that a pose can come from, or in mono the first map."""
+        if self.mode == "mono":
+            return self.initialization.min_matches
+        if self.mode == "homography":
+            return self.homography.estimation.min_inliers
+        return self.tracking.min_inliers
+
 
 @dataclass(frozen=True)
 class Landmarks:

@@ -29,11 +29,12 @@ from superpoint_ros.features.extractor import ExtractorConfig, extractor_from_co
 from superpoint_ros.msg import Features as FeaturesMessage
 from superpoint_ros.network.weights import WeightsError
 from superpoint_ros.profiling import Stopwatch
-from superpoint_ros.ros.conversions import DESCRIPTOR_DTYPES, features_to_message
+from superpoint_ros.ros.conversions import DESCRIPTOR_DTYPES, features_to_message, stamp_to_ns
 from superpoint_ros.ros.diagnostics import PERIOD_S, Counters, Diagnostics
 from superpoint_ros.ros.links import describe_links
 from superpoint_ros.ros.runner import ManagedNode, Worker, run
 from superpoint_ros.ros.stamp_pairing import StampPairing
+from superpoint_ros.ros.stamps import StampWatch
 from superpoint_ros.ros.subscriptions import (
     FEATURES_QOS,
     RELIABILITIES,
@@ -107,6 +108,7 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         )
         self._worker = Worker(self._extract, capacity=1, logger=self.get_logger())
         self._images = [self._subscribe("image", self._on_image)]
+        self._stamps = StampWatch(self._images[0].topic)
         self._pairing: StampPairing | None = None
         if self.config.stereo:
             self._outputs.append(self._publish_features("right/features"))
@@ -169,12 +171,18 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
                 self.problems.report("pairing", trouble)
         if time.monotonic() - self._started > 2.0:
             self.check_clock()
+        trouble = self._stamps.trouble()
+        if trouble:
+            self.problems.report("stamps", trouble)
+        else:
+            self.problems.clear("stamps")
 
     def _on_image(self, message: Any) -> None:
         """Hand the image to the worker; the executor goes on at once."""
         if not self.is_active or self._worker is None:
             return
         self.counters.add("received")
+        self._stamps.add(stamp_to_ns(message.header.stamp), self.get_clock().now().nanoseconds)
         if not (self._is_wanted() or self.config.always_extract):
             self.counters.add("idle")
             return

@@ -70,6 +70,7 @@ from superpoint_ros.srv import ResetPose
 NODE_NAME = "tracker_node"
 _REFRESH_S = 0.25
 _SILENCE_S = 3.0
+_MAX_POOR = 5  # frames with too few features before somebody hears of it
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         )
         self._is_paused = False
         self._pending_reset: tuple[Array | None] | None = None  # T_odom_base or None
+        self._num_poor = 0  # frames in a row with too few features
         self._run = 0  # counts jumps back of time
         self._last_tracked_ns: int | None = None
         self._last_intake_ns: int | None = None
@@ -379,6 +381,15 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         return response
 
     def _on_reset_to_pose(self, request: Any, response: Any) -> Any:
+        if self._tf_buffer is not None and self._mounting is None:
+            self.problems.report(
+                "reset",
+                "reset_odom_to_pose is refused: the camera's place on "
+                f"{self.config.base_frame} has not been found in TF yet; call it when odometry "
+                "comes, or set camera_in_base",
+            )
+            return response
+        self.problems.clear("reset")
         T_odom_base = pose_from_rpy(
             request.x, request.y, request.z, request.roll, request.pitch, request.yaw
         )
@@ -419,6 +430,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             self.problems.report("frame", f"{where}{error}")
             return
         self.problems.clear("frame")
+        self._check_richness(observation.features)
         self._find_mounting(header.frame_id)
         if not self._is_next(job):
             return
@@ -429,6 +441,22 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         result = dataclasses.replace(result, latency_ms=latency)
         self._publish(result, header, observation.features)
         self._diagnostics.add_latency(latency)
+
+    def _check_richness(self, features: Features) -> None:
+        """Report images, one after the other, that no map can start from."""
+        if len(features) >= self.config.odometry.min_features:
+            self._num_poor = 0
+            self.problems.clear("features_count")
+            return
+        self._num_poor += 1
+        if self._num_poor >= _MAX_POOR:
+            height, width = features.image_size_hw
+            self.problems.report(
+                "features_count",
+                f"images of {width} x {height} give {len(features)} keypoints, a map needs "
+                f"{self.config.odometry.min_features}: they are too small, dark or blurred, or "
+                "keypoints.detection_threshold of features_node is too high",
+            )
 
     def _is_next(self, job: _Job) -> bool:
         """Return whether a frame follows the last one; reset before it if asked to."""
@@ -448,7 +476,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
 
     def _reset(self, T_odom_base: Array | None) -> None:
         T_world_cam = None
-        if T_odom_base is not None and self._mounting is not None:
+        if T_odom_base is not None:
+            assert self._mounting is not None  # else the service refuses
             T_world_cam = self._mounting.camera_pose(T_odom_base)
         self._odometry.reset(T_world_cam)
         self._path.clear()

@@ -201,6 +201,34 @@ def test_stereo_images_pair_within_the_slop(graph, tiny_weights, rng):
     assert_clean(graph, process)
 
 
+def test_stamps_that_cannot_be_are_named(graph, tiny_weights):
+    process = graph.start("features_node", "-p", f"weights:={tiny_weights}")
+    publisher = graph.publisher(Image, "/superpoint/image")
+    now_ns = graph.node.get_clock().now().nanoseconds
+
+    def publish(stamp_ns):
+        publisher.publish(image_message(stamp_ns))
+        time.sleep(0.02)
+
+    def says(text):
+        return text in graph.output_of(process)
+
+    stamps = iter(range(now_ns - 3600 * 10**9, now_ns, 10**6))
+    behind = "stamps on /superpoint/image are 60 minutes behind the node's clock"
+    assert graph.wait(lambda: says(behind), every=lambda: publish(next(stamps)))
+    assert graph.wait(lambda: says("did not go up"), every=lambda: publish(now_ns))
+    assert graph.wait(lambda: says("have no stamp"), every=lambda: publish(0))
+    assert_clean(graph, process)
+
+
+def test_a_clock_that_does_not_run_is_named(graph, tiny_weights):
+    process = graph.start(
+        "features_node", "-p", f"weights:={tiny_weights}", "-p", "use_sim_time:=true"
+    )
+    assert graph.wait(lambda: "nothing comes on /clock" in graph.output_of(process))
+    assert_clean(graph, process)
+
+
 def test_nobody_listens(graph, tiny_weights, rng):
     """Without a subscriber the network does not run; the newest image wins when there is one."""
     from diagnostic_msgs.msg import DiagnosticArray
@@ -553,6 +581,47 @@ def test_what_is_missing_is_named(graph, rng):
     )
     for sentence in sentences:
         assert graph.wait(lambda text=sentence: text in graph.output_of(process), every=publish)
+    assert_clean(graph, process)
+
+
+def test_images_too_small_for_a_map_are_named(graph, tiny_weights, rng):
+    process = graph.start(
+        "vo_node",
+        *("-p", f"weights:={tiny_weights}", "-p", "keypoints.detection_threshold:=0"),
+        *("-p", "base_frame:=''"),
+    )
+    images = graph.publisher(Image, "/superpoint/image")
+    infos = graph.publisher(CameraInfo, "/superpoint/camera_info")
+    picture = texture(rng, (24, 30))
+    stamps = iter(range(START_NS, START_NS + 10**12, 33_000_000))
+
+    def publish():
+        header = conversions.make_header(next(stamps), "camera")
+        infos.publish(CameraInfo(header=header, height=24, width=30, k=K.ravel()))
+        images.publish(conversions.image_to_message(picture, header))
+        time.sleep(0.05)
+
+    assert graph.wait(
+        lambda: "images of 30 x 24 give" in graph.output_of(process), every=publish
+    ), graph.output_of(process)
+    assert "a map needs 60: they are too small" in graph.output_of(process)
+    assert_clean(graph, process)
+
+
+def test_a_pose_cannot_be_set_before_tf_is_known(graph, rng):
+    process = graph.start("tracker_node", *RGBD)
+    request = ResetPose.Request(x=5.0, y=1.0, yaw=0.5)
+    graph.call(ResetPose, "/superpoint/reset_odom_to_pose", request)
+    refusal = "reset_odom_to_pose is refused: the camera's place on base_link has not been found"
+    assert graph.wait(lambda: refusal in graph.output_of(process))
+    recording = Recording(graph, rng)
+    recording.wait_until_connected()
+    recording.play([0])  # TF knows nothing: the camera's own pose is published
+    recording.play([1])
+    assert abs(recording.odometry[-1].pose.pose.position.x) < 0.1
+    graph.call(ResetPose, "/superpoint/reset_odom_to_pose", request)
+    recording.play([2])
+    assert recording.odometry[-1].pose.pose.position.x == pytest.approx(5.0, abs=1e-6)
     assert_clean(graph, process)
 
 
