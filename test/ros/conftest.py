@@ -122,14 +122,12 @@ class Graph:
         return future.result()
 
     def interrupt(self, process, times=1, gap=0.1):
-        """Send SIGINT and return exit code, seconds it took, and the output."""
-        start = time.monotonic()
+        """Send SIGINT and return exit code and output."""
         for _ in range(times):
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGINT)
             time.sleep(gap if times > 1 else 0.0)
-        code = process.wait(30.0)
-        return code, time.monotonic() - start, self.output_of(process)
+        return process.wait(PATIENCE_S), self.output_of(process)
 
     def close(self):
         for process in self.processes:
