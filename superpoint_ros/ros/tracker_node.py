@@ -22,7 +22,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Empty
@@ -34,7 +33,7 @@ from superpoint_ros.msg import Features as FeaturesMessage
 from superpoint_ros.msg import Homography, Matches, TrackerStatus
 from superpoint_ros.odometry.visual_odometry import OdometryConfig, VisualOdometry
 from superpoint_ros.profiling import Stopwatch
-from superpoint_ros.ros.compat import make_transform_broadcaster, make_transform_buffer
+from superpoint_ros.ros.compat import make_transform_broadcaster
 from superpoint_ros.ros.conversions import (
     MessageError,
     homography_to_message,
@@ -49,12 +48,12 @@ from superpoint_ros.ros.conversions import (
 from superpoint_ros.ros.debug_image import DebugImage
 from superpoint_ros.ros.diagnostics import PERIOD_S, Counters, Diagnostics
 from superpoint_ros.ros.frames import (
-    R_BODY_OPTICAL,
     Mounting,
     parse_camera_in_base,
     pose_from_rpy,
 )
 from superpoint_ros.ros.links import describe_links, describe_subscription
+from superpoint_ros.ros.mounting import MountingFinder
 from superpoint_ros.ros.observing import ObservationMaker
 from superpoint_ros.ros.path import PathPublisher
 from superpoint_ros.ros.runner import ManagedNode, Worker, run
@@ -154,7 +153,6 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self.takes_features_by_topic = True
         self._is_set_up = False
         self._worker: Worker[_Job] | None = None
-        self._mounting: Mounting | None = None
         self._lock = threading.Lock()
 
     # Life cycle
@@ -162,7 +160,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     def set_up(self) -> None:
         """Make the odometry, then open the topics."""
         config = self.config
-        self._T_base_cam = parse_camera_in_base(config.camera_in_base)
+        T_base_cam = parse_camera_in_base(config.camera_in_base)
         self._odometry = self.own(VisualOdometry(config.odometry), VisualOdometry.close)
         self._observations = ObservationMaker(
             config.odometry, config.depth_units_per_metre, self.problems, config.image_rectified
@@ -175,11 +173,10 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._last_intake_ns: int | None = None
         self._map_due = 0.0
         self._activated = self._last_frame = time.monotonic()
-        self._tf_buffer = None
-        if config.base_frame and self._T_base_cam is None:
-            self._tf_buffer = self.own(
-                make_transform_buffer(self), lambda buffer: buffer.destroy()
-            )
+        self._mountings = self.own(
+            MountingFinder(self, config.base_frame, T_base_cam, config.tf_timeout, self.problems),
+            MountingFinder.destroy,
+        )
         self._tf = self._make_broadcaster() if config.publish_tf else None
         self._is_set_up = True
         self._make_outputs()
@@ -266,9 +263,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         return self.own(subscription, MatchingSubscription.destroy)
 
     def tear_down(self) -> None:
-        """Forget where the camera sits."""
+        """Say that nothing is set up; `set_up` makes everything anew."""
         self._is_set_up = False
-        self._mounting = None
 
     def _make_broadcaster(self) -> Any:
         broadcaster = make_transform_broadcaster(self)
@@ -381,7 +377,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         return response
 
     def _on_reset_to_pose(self, request: Any, response: Any) -> Any:
-        if self._tf_buffer is not None and self._mounting is None:
+        if self._mountings.depends_on_tf:
             self.problems.report(
                 "reset",
                 "reset_odom_to_pose is refused: the camera's place on "
@@ -431,7 +427,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             return
         self.problems.clear("frame")
         self._check_richness(observation.features)
-        self._find_mounting(header.frame_id)
+        self._mountings.find(header.frame_id, lambda: self._worker is not None)
         if not self._is_next(job):
             return
         with watch.stage("odometry"):
@@ -477,63 +473,20 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     def _reset(self, T_odom_base: Array | None) -> None:
         T_world_cam = None
         if T_odom_base is not None:
-            assert self._mounting is not None  # else the service refuses
-            T_world_cam = self._mounting.camera_pose(T_odom_base)
+            assert self._mountings.mounting is not None  # else the service refuses
+            T_world_cam = self._mountings.mounting.camera_pose(T_odom_base)
         self._odometry.reset(T_world_cam)
         self._path.clear()
         self.counters.add("resets")
-
-    def _find_mounting(self, camera_frame: str) -> None:
-        """Find out once where the camera sits on the base, waiting a little for TF."""
-        if self._mounting is not None:
-            return
-        base = self.config.base_frame
-        if self._T_base_cam is not None and base:
-            self._mounting = Mounting.on_base(base, self._T_base_cam)
-        elif not base and camera_frame:
-            self._mounting = Mounting.of_camera(camera_frame)
-        elif not camera_frame:
-            self.get_logger().warning(
-                "images have no frame_id: the camera is taken to look ahead from the origin of "
-                f"{base or 'camera'}; let the driver name its frame, or set camera_in_base"
-            )
-            T_base_cam = np.eye(4)
-            T_base_cam[:3, :3] = R_BODY_OPTICAL
-            self._mounting = Mounting.on_base(base or "camera", T_base_cam)
-        else:
-            self._mounting = self._look_up_mounting(base, camera_frame)
-
-    def _look_up_mounting(self, base: str, camera_frame: str) -> Mounting | None:
-        assert self._tf_buffer is not None
-        while True:
-            T_base_cam = self._tf_buffer.lookup(base, camera_frame)
-            if T_base_cam is not None:
-                self.problems.clear("tf")
-                return Mounting.on_base(base, T_base_cam)
-            is_over = time.monotonic() - self._activated > self.config.tf_timeout
-            if is_over or self._worker is None:
-                break
-            time.sleep(0.02)
-        cure = "publish it (static_transform_publisher), set camera_in_base, or base_frame:=''"
-        if self._tf_buffer.has_frame(camera_frame):
-            # The camera has a parent already: a second one (odom) would break the robot's tree.
-            self.problems.report(
-                "tf", f"TF does not connect {base} and {camera_frame}: no odometry; {cure}"
-            )
-            return None
-        self.get_logger().warning(
-            f"TF has no {base} <- {camera_frame}: the pose of {camera_frame} itself is "
-            f"published; to publish that of {base}, {cure.split(', or')[0]}"
-        )
-        return Mounting.of_camera(camera_frame)
 
     # Output
 
     def _publish(self, result: TrackingResult, header: Any, features: Features) -> None:
         if result.T_world_cam is not None or result.H_b_a is not None:
             self.counters.add("tracked")
-        if result.T_world_cam is not None and self._mounting is not None:
-            self._publish_pose(result, header, self._mounting)
+        mounting = self._mountings.mounting
+        if result.T_world_cam is not None and mounting is not None:
+            self._publish_pose(result, header, mounting)
         if result.matches is not None and self._is_wanted("matches"):
             self._outputs["matches"].publish(
                 matches_to_message(result.matches, features.keypoints, header)
