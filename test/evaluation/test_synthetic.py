@@ -252,6 +252,47 @@ def test_a_plane_is_all_that_there_is_to_see():
         np.testing.assert_allclose(world[:, 1], config.scene.room_m[1] / 2, atol=1e-3)
 
 
+def test_boxes_move_with_their_texture_before_a_world_that_stands_still():
+    """A camera that stands still: a point of a moving box is found where its sway takes it."""
+    sequence = SyntheticSequence(make_config(noise_grey=0.0, scene={"moving_boxes": 20}))
+    renderer, camera, T_world_cam = sequence.renderer, sequence.camera, sequence.pose(8.0)
+    quads = renderer.scene.quads
+    moves = np.array([bool(quad.sway.any()) for quad in quads])
+    assert moves.sum() == 20 * 6
+    time_a, time_b = 0.3, 0.9
+    a, b = renderer.cast(T_world_cam, time_a), renderer.cast(T_world_cam, time_b)
+    both_stand = ~moves[a.quad] & ~moves[b.quad]
+    for name in ("inverse_depth", "texture_x", "texture_y"):
+        np.testing.assert_array_equal(getattr(a, name)[both_stand], getattr(b, name)[both_stand])
+    rows, columns = np.nonzero(moves[a.quad])
+    assert 1000 < len(rows) < 0.8 * a.quad.size
+    quad = a.quad[rows, columns]
+    way = np.array(
+        [q.sway * (np.sin(q.sway_rate * time_b) - np.sin(q.sway_rate * time_a)) for q in quads]
+    )[quad]
+    pixels = np.stack([columns, rows], axis=1).astype(float)
+    points = transform_points(
+        T_world_cam, back_project(pixels, 1.0 / a.inverse_depth[rows, columns], camera.K)
+    )
+    points_b = transform_points(inverse(T_world_cam), points + way)
+    projected = points_b @ camera.K.T
+    x, y = (projected[:, :2] / projected[:, 2:]).T
+    inside = (points_b[:, 2] > 0.3) & (x > 1) & (y > 1) & (x < 158) & (y < 110)
+    left, top = (np.where(inside, np.floor(v), 0).astype(int) for v in (x, y))
+    same = np.all([b.quad[top + i, left + j] == quad for i in (0, 1) for j in (0, 1)], axis=0)
+    seen = inside & same
+    assert seen.sum() > 500
+    x, y = (np.where(seen, v, 1.0).astype(np.float32) for v in (x, y))
+    moved_px = np.hypot(x - columns, y - rows)[seen]
+    assert np.median(moved_px) > 1.0
+    inverse_depth = _bilinear(b.inverse_depth, x, y)
+    np.testing.assert_allclose(inverse_depth[seen], 1.0 / points_b[seen, 2], rtol=1e-4)
+    for name in ("texture_x", "texture_y"):
+        exact = _bilinear(getattr(b, name) * b.inverse_depth, x, y) / inverse_depth
+        error = np.abs(exact - getattr(a, name)[rows, columns])[seen]
+        assert np.quantile(error, 0.99) < 0.02
+
+
 def test_dropped_frames():
     lossy = SyntheticSequence(make_config(frames=400, drop_share=0.1))
     assert 340 < len(lossy) < 380
