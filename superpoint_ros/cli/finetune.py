@@ -95,7 +95,11 @@ def run(args: argparse.Namespace) -> int:
             "superpoint finetune: better on the whole, but worse in " + ", ".join(result.worse),
             file=sys.stderr,
         )
-    print(f"superpoint finetune: {result.weights}, sha256 {result.card.sha256}", file=sys.stderr)
+    print(
+        f"superpoint finetune: {result.weights}, sha256 {result.card.sha256}. Measured on this "
+        f"recording only: at other places they may be worse than {weights}",
+        file=sys.stderr,
+    )
     return 0
 
 

@@ -106,6 +106,7 @@ def test_what_is_better_on_the_whole_but_worse_in_part_says_so(
     assert finetune.run(parse(*words(folder, "part", 0.0))) == 0
     caught = capsys.readouterr()
     assert "better on the whole, but worse in localization_px, nn_map" in caught.err
+    assert "at other places they may be worse" in caught.err
     marked = [line.split()[0] for line in caught.out.splitlines() if line.endswith("worse")]
     assert marked == ["localization_px", "nn_map"]
     assert json.loads((folder / "m.json").read_text())["worse"] == marked
