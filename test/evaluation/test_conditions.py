@@ -53,7 +53,7 @@ def test_thresholds_follow_the_kind_of_descriptor() -> None:
     assert config_for("klt", config) == config
     orb = config_for("orb", config)
     assert orb.tracking.min_similarity == pytest.approx(0.45)
-    assert orb.stereo.min_similarity == pytest.approx(0.52)
+    assert orb.stereo.min_similarity == pytest.approx(0.53)
     assert (orb.tracking.max_ratio, orb.keyframes) == (config.tracking.max_ratio, config.keyframes)
     for kind in ("orb", "rootsift"):
         mapped = [equal_similarity(kind, cosine) for cosine in np.linspace(-1, 1, 41)]
