@@ -22,8 +22,8 @@ class EngineConfig(Config):
     device: str = option("auto", "auto (CUDA if present), cpu, cuda or cuda:N")
     precision: str = option(
         "auto",
-        "arithmetic of the hidden layers; auto: fp16 on CUDA, bf16 on CPUs that compute in it, "
-        "else fp32",
+        "arithmetic of the hidden layers; auto: fp16 on CUDA, bf16 on CPUs that it makes "
+        "faster, else fp32",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     channels_last: bool = option(True, "memory layout with channels innermost (faster)")

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array
+from superpoint_ros.engines.torch_engine import uses_bf16
 from superpoint_ros.evaluation.detector import measure_repeatability
 from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.classical import find_peaks
@@ -65,7 +66,11 @@ class AdaptationConfig(Config):
     max_keypoints: int = option(500, "Most labels per photo, best first", minimum=1)
     max_photos: int = option(0, "Label so many photos, picked at random; 0: all", minimum=0)
     seed: int = option(0, "Seed of the views", minimum=0)
-    precision: str = option("bf16", "Arithmetic of the layers", choices=("bf16", "fp32"))
+    precision: str = option(
+        "auto",
+        "Arithmetic of the layers; auto: bf16 where it is faster",
+        choices=("auto", "bf16", "fp32"),
+    )
     corners: CornerConfig = field(default_factory=CornerConfig)
 
 
@@ -97,6 +102,7 @@ def adapt(
     total = torch.zeros(size_hw, device=device)
     count = torch.zeros(size_hw, device=device)
     everywhere = torch.ones((1, 1, *size_hw), device=device)
+    is_bf16 = uses_bf16(config.precision, device)
     for H_v_p in torch.split(H_view_photo, config.batch_size):
         views = len(H_v_p)
         to_photo = warp_points_batch(torch.linalg.inv(H_v_p), pixels.expand(views, -1, -1))
@@ -105,7 +111,7 @@ def adapt(
             source, _grid(to_photo, size_hw), padding_mode="zeros", align_corners=False
         )
         view = seen[:, :1].contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
             logits = network(view).logits
         is_seen = _erode(seen[:, 1:] > 0.999, config.erosion_px)
         heat = torch.stack([logits_to_heatmap(logits) * is_seen, is_seen], 1)

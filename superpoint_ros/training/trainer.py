@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from superpoint_ros.config import Config, ConfigError, from_mapping, option, to_mapping
+from superpoint_ros.engines.torch_engine import uses_bf16
 from superpoint_ros.files import write_text
 from superpoint_ros.network.cells import CELL_SIZE, cell_centres
 from superpoint_ros.network.superpoint import (
@@ -140,7 +141,9 @@ class TrainConfig(Config):
     gradient_clip: float = option(5.0, "Largest gradient norm", minimum=0.0)
     seed: int = option(0, "Seed of weights and data", minimum=0)
     precision: str = option(
-        "bf16", "Arithmetic of the layers (losses: fp32)", choices=("bf16", "fp32")
+        "auto",
+        "Arithmetic of the layers (losses: fp32); auto: bf16 where it is faster",
+        choices=("auto", "bf16", "fp32"),
     )
     loader_threads: int = option(1, "Threads that make batches", minimum=1)
     log_every: int = option(25, "Steps between rows of the history", minimum=1)
@@ -386,6 +389,7 @@ def train(
             raise ConfigError("is_distilled: there is no teacher")
         teacher = fold_batch_norm(teacher).to(device).requires_grad_(False)
         teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    is_bf16 = uses_bf16(config.precision, device)
     torch.manual_seed(config.seed)
     network = SuperPoint(config.network).to(device).train()
     join_batch_norms(network)
@@ -422,7 +426,7 @@ def train(
             network.zero_grad(set_to_none=True)
             batch = _to_device(batch, device)
             statistics = [buffer.clone() for buffer in network.buffers()]
-            with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
+            with torch.autocast(device, torch.bfloat16, enabled=is_bf16):
                 terms = compute_losses(network, batch, config, teacher)
             loss = torch.stack(list(terms.values())).sum()
             is_finite = bool(torch.isfinite(sum_over_processes(loss.detach())))

@@ -14,7 +14,7 @@ from superpoint_ros.engines import torch_engine
 from superpoint_ros.engines.engine import EngineConfig, make_engine
 from superpoint_ros.engines.torch_engine import (
     TorchEngine,
-    cpu_computes_bf16,
+    cpu_gains_by_bf16,
     resolve_device,
     resolve_precision,
 )
@@ -96,24 +96,31 @@ def test_make_engine_names_what_runs(network: SuperPoint) -> None:
     assert (run.name, run.device) == ("torch-fp32", CPU)
 
 
-def test_auto_takes_bf16_only_where_the_cpu_computes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_engine, "cpu_computes_bf16", lambda: True)
+def test_auto_takes_bf16_only_where_the_cpu_gains_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_engine, "cpu_gains_by_bf16", lambda: True)
     assert resolve_precision("auto", CPU) == "bf16"
-    monkeypatch.setattr(torch_engine, "cpu_computes_bf16", lambda: False)
+    monkeypatch.setattr(torch_engine, "cpu_gains_by_bf16", lambda: False)
     assert resolve_precision("auto", CPU) == "fp32"
 
 
-def test_flags_are_read_where_torch_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_engine.platform, "machine", lambda: "aarch64")
-    monkeypatch.setattr(torch_engine, "_cpu_flags", lambda: {"asimd", "bf16"})
-    assert cpu_computes_bf16()
-    monkeypatch.setattr(torch_engine, "_cpu_flags", lambda: {"asimd"})
-    assert not cpu_computes_bf16()
-    monkeypatch.setattr(torch_engine.platform, "machine", lambda: "x86_64")
-    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
-    assert not cpu_computes_bf16()
-    monkeypatch.setattr(torch_engine, "_cpu_flags", lambda: {"avx512_bf16"})
-    assert cpu_computes_bf16()
+@pytest.mark.parametrize(
+    ("machine", "vendor", "flags", "expected"),
+    [
+        ("aarch64", "", {"asimd", "bf16"}, True),
+        ("aarch64", "", {"asimd"}, False),
+        ("x86_64", "AuthenticAMD", {"avx512f", "avx512_bf16"}, True),
+        ("x86_64", "AuthenticAMD", {"avx512f"}, False),
+        ("x86_64", "GenuineIntel", {"avx512_bf16", "amx_bf16"}, True),
+        ("x86_64", "GenuineIntel", {"avx512_bf16"}, False),  # two float32 units do as much
+    ],
+)
+def test_which_cpus_gain_by_bf16(
+    monkeypatch: pytest.MonkeyPatch, machine: str, vendor: str, flags: set[str], expected: bool
+) -> None:
+    monkeypatch.setattr(torch_engine.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch_engine, "_cpu_vendor", lambda: vendor)
+    monkeypatch.setattr(torch_engine, "_cpu_flags", lambda: flags)
+    assert cpu_gains_by_bf16() == expected
 
 
 def test_impossible_devices_are_named() -> None:
