@@ -177,7 +177,7 @@ def load_extractor(
         device: "auto", "cpu", "cuda" or "cuda:N".
         max_keypoints: The best so many are kept; 0: no limit.
         precision: "auto", "fp32", "bf16" or "fp16".
-        detection_threshold: Smallest probability of a keypoint.
+        detection_threshold: Smallest score of a keypoint.
         nms_radius: Distance between keypoints, pixels.
         longer_side_px: Larger images are shrunk to this; 0: never.
 

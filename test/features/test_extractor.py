@@ -48,7 +48,9 @@ class BrightPixels:
 
 CARD = ModelCard(name="bright", network={"descriptor_dim": 3}, sha256="00ff")
 CONFIG = ExtractorConfig(
-    keypoints=KeypointConfig(detection_threshold=0.5, border_px=0, refinement_radius=0)
+    keypoints=KeypointConfig(
+        detection_threshold=0.5, score_sigma_px=0.0, border_px=0, refinement_radius=0
+    )
 )
 
 

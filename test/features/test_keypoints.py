@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,13 +14,16 @@ from superpoint_ros.features.keypoints import (
     KeypointConfig,
     extract_keypoints,
     refine_keypoints,
+    smooth,
     suppress_non_maxima,
     window_maximum,
 )
 
 SIZE_HW = (48, 80)
 # Whole pixels, nothing filtered away: each test switches on what it is about.
-PLAIN = KeypointConfig(detection_threshold=0.1, nms_radius=0, border_px=0, refinement_radius=0)
+PLAIN = KeypointConfig(
+    detection_threshold=0.1, nms_radius=0, score_sigma_px=0.0, border_px=0, refinement_radius=0
+)
 
 
 def dots(*points: tuple[int, int, float]) -> Tensor:
@@ -55,29 +60,21 @@ def test_xy_and_order() -> None:
 
 def test_top_k_and_no_limit() -> None:
     heatmap = torch.rand(1, *SIZE_HW, generator=torch.Generator().manual_seed(0)) + 0.2
-    config = KeypointConfig(
-        detection_threshold=0.1, nms_radius=0, border_px=0, refinement_radius=0, max_keypoints=7
-    )
+    config = replace(PLAIN, max_keypoints=7)
     scores = [score for _, _, score in found(heatmap, config)]
     expected = heatmap.flatten().sort(descending=True).values[:7]
     np.testing.assert_allclose(scores, expected, atol=1e-5)
-    unlimited = KeypointConfig(
-        detection_threshold=0.1, nms_radius=0, border_px=0, refinement_radius=0, max_keypoints=0
-    )
+    unlimited = replace(PLAIN, max_keypoints=0)
     assert len(found(heatmap, unlimited)) == SIZE_HW[0] * SIZE_HW[1]
 
 
 def test_threshold_zero_yields_no_fillers() -> None:
-    config = KeypointConfig(
-        detection_threshold=0.0, nms_radius=0, border_px=0, refinement_radius=0
-    )
+    config = replace(PLAIN, detection_threshold=0.0)
     assert found(dots((9, 9, 0.3)), config) == [(9, 9, 0.3)]
 
 
 def test_border() -> None:
-    config = KeypointConfig(
-        detection_threshold=0.1, nms_radius=0, border_px=4, refinement_radius=0
-    )
+    config = replace(PLAIN, border_px=4)
     width, height = SIZE_HW[1], SIZE_HW[0]
     inside = [(4, 4, 0.4), (width - 5, height - 5, 0.3)]
     outside = [(3, 20, 0.9), (width - 4, 20, 0.8), (40, 3, 0.7), (40, height - 4, 0.6)]
@@ -87,9 +84,7 @@ def test_border() -> None:
 
 def test_padding_neither_wins_nor_suppresses() -> None:
     # The real image is 45 x 75; the strongest responses lie in the padding beside a weak corner.
-    config = KeypointConfig(
-        detection_threshold=0.1, nms_radius=4, border_px=0, max_keypoints=1, refinement_radius=2
-    )
+    config = replace(PLAIN, nms_radius=4, max_keypoints=1, refinement_radius=2)
     heatmap = dots((74, 44, 0.3), (75, 44, 0.9), (74, 45, 0.9), (79, 47, 1.0))
     assert found(heatmap, config, size_hw=(45, 75)) == [(74, 44, 0.3)]
 
@@ -118,12 +113,33 @@ def test_suppression_against_the_greedy_pass(radius: int) -> None:
 def test_suppression_by_hand() -> None:
     # b lies near the brighter a, c near b only: a suppresses b, and so c survives.
     heatmap = dots((20, 20, 0.9), (24, 20, 0.8), (28, 20, 0.7))
-    config = KeypointConfig(
-        detection_threshold=0.1, nms_radius=4, border_px=0, refinement_radius=0
-    )
+    config = replace(PLAIN, nms_radius=4)
     assert found(heatmap, config) == [(20, 20, 0.9), (28, 20, 0.7)]
     diagonal = dots((20, 20, 0.9), (25, 20, 0.8), (24, 24, 0.7))
     assert found(diagonal, config) == [(20, 20, 0.9), (25, 20, 0.8)]
+
+
+def test_a_keypoint_between_pixels_ranks_by_all_its_probability() -> None:
+    # 0.8 shared by four pixels, two cells meeting in the middle, against 0.4 on one pixel.
+    shared = [(23, 11, 0.21), (24, 11, 0.2), (23, 12, 0.2), (24, 12, 0.19)]
+    heatmap = dots((60, 30, 0.4), *shared)
+    config = replace(PLAIN, detection_threshold=0.01, nms_radius=3, refinement_radius=2)
+    assert found(heatmap, config)[0] == (60, 30, 0.4)
+    first, second = found(heatmap, replace(config, score_sigma_px=1.0))
+    assert first[:2] == pytest.approx((23.5, 11.5), abs=0.03)
+    assert second[:2] == (60, 30)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.3])
+def test_smoothing_is_a_gaussian_filter(sigma: float) -> None:
+    heatmap = torch.rand(2, *SIZE_HW, generator=torch.Generator().manual_seed(0))
+    radius = int(np.ceil(3 * sigma))
+    steps = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-(steps[:, None] ** 2 + steps[None] ** 2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum())[None, None]
+    expected = functional.conv2d(heatmap[:, None], kernel, padding=radius)[:, 0]
+    torch.testing.assert_close(smooth(heatmap, sigma), expected, atol=1e-5, rtol=0.0)
+    assert smooth(heatmap, 0.0) is heatmap
 
 
 def test_refinement_finds_the_centre_of_a_blob() -> None:
@@ -136,9 +152,7 @@ def test_refinement_finds_the_centre_of_a_blob() -> None:
 
 def test_refinement_stays_inside_the_image_and_the_window() -> None:
     heatmap = torch.rand(1, *SIZE_HW, generator=torch.Generator().manual_seed(0)) + 0.2
-    config = KeypointConfig(
-        detection_threshold=0.1, nms_radius=0, border_px=0, max_keypoints=0, refinement_radius=2
-    )
+    config = replace(PLAIN, max_keypoints=0, refinement_radius=2)
     keypoints, _ = extract_keypoints(heatmap, (45, 75), config)
     assert keypoints.min() >= 0
     assert keypoints[..., 0].max() <= 74
@@ -155,7 +169,9 @@ def test_batch_equals_its_images() -> None:
     noise = torch.rand(3, *SIZE_HW, generator=generator) ** 8
     heatmap = noise * torch.tensor([1.0, 0.12, 0.0])[:, None, None]  # many, few, none
     for limit in (0, 20, 1000):
-        config = KeypointConfig(detection_threshold=0.1, max_keypoints=limit)
+        config = replace(
+            PLAIN, nms_radius=3, border_px=4, refinement_radius=2, max_keypoints=limit
+        )
         keypoints, scores = extract_keypoints(heatmap, SIZE_HW, config)
         counts = (scores > 0).sum(dim=1).tolist()
         assert counts[0] >= counts[1] > counts[2] == 0
