@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -152,6 +153,7 @@ def _cpu_vendor() -> str:
     return _cpu_entry("vendor_id")
 
 
+@functools.cache
 def _cpu_entry(*keys: str) -> str:
     """Return what /proc/cpuinfo says of the first core under one of the keys; empty if nothing."""
     try:

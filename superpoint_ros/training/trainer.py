@@ -217,14 +217,14 @@ def compute_losses(
         teacher: In evaluation mode; for `is_distilled`.
     """
     if batch.b is None:
-        output = network(_to_network(batch.a.images))
+        output = _run(network, batch.a.images, config.precision)
         targets_a = detector_targets(batch.a.mass)
         return {"detector": detector_loss(output.logits, targets_a, batch.a.is_valid)}
     assert batch.H_b_a is not None
     # One pass over all views: BatchNorm sees them together.
     views = [view for view in (batch.a, batch.b, batch.shapes) if view is not None]
-    images = _to_network(torch.cat([view.images for view in views]))
-    a, b, *rest = _split(network(images), views)
+    images = torch.cat([view.images for view in views])
+    a, b, *rest = _split(_run(network, images, config.precision), views)
     taught: list[DenseOutput] = []
     masses = [view.mass for view in views]
     if config.is_joint and config.loss.unmatched_weight < 1.0:
@@ -232,7 +232,8 @@ def compute_losses(
     targets = [detector_targets(mass) for mass in masses]
     if teacher is not None:
         with torch.no_grad():
-            taught = _split(teacher(images[: 2 * len(batch.a.images)]), views[:2])
+            pairs = images[: 2 * len(batch.a.images)]
+            taught = _split(_run(teacher, pairs, config.precision), views[:2])
         targets[:2] = [output.logits.softmax(1) for output in taught]
     detector = detector_loss(a.logits, targets[0], batch.a.is_valid)
     detector = (detector + detector_loss(b.logits, targets[1], batch.b.is_valid)) / 2.0
@@ -262,8 +263,15 @@ def _split(output: DenseOutput, views: list[View]) -> list[DenseOutput]:
     ]
 
 
-def _to_network(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
+def _run(network: SuperPoint, images: Tensor, precision: str) -> DenseOutput:
+    """Run the layers in the precision of the stage; all that comes after is float32.
+
+    Pixels above all: in bfloat16 a coordinate beyond 128 has no fractions.
+    """
+    is_bf16 = uses_bf16(precision, images.device)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=is_bf16):
+        output: DenseOutput = network(images.contiguous(memory_format=torch.channels_last))
+    return output
 
 
 def _localization_term(a: DenseOutput, b: DenseOutput, batch: Batch) -> Tensor:
@@ -389,7 +397,6 @@ def train(
             raise ConfigError("is_distilled: there is no teacher")
         teacher = fold_batch_norm(teacher).to(device).requires_grad_(False)
         teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    is_bf16 = uses_bf16(config.precision, device)
     torch.manual_seed(config.seed)
     network = SuperPoint(config.network).to(device).train()
     join_batch_norms(network)
@@ -426,8 +433,7 @@ def train(
             network.zero_grad(set_to_none=True)
             batch = _to_device(batch, device)
             statistics = [buffer.clone() for buffer in network.buffers()]
-            with torch.autocast(device, torch.bfloat16, enabled=is_bf16):
-                terms = compute_losses(network, batch, config, teacher)
+            terms = compute_losses(network, batch, config, teacher)
             loss = torch.stack(list(terms.values())).sum()
             is_finite = bool(torch.isfinite(sum_over_processes(loss.detach())))
             if is_finite:

@@ -237,6 +237,21 @@ def test_labels_that_are_not_matched_count_less(tmp_path: Path) -> None:
     assert losses[0.0]["descriptor"] == pytest.approx(losses[1.0]["descriptor"], rel=1e-4)
 
 
+def test_pixels_stay_float32_when_the_layers_are_not(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path)
+    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
+    batch = make_source(config, photos)(0)
+    torch.manual_seed(0)
+    network = SuperPoint(TINY).eval()
+    # What is left of the difference is the layers'; in bfloat16 pixels are off by up to a half.
+    terms = [
+        compute_losses(network, batch, dataclasses.replace(config, precision=precision))
+        for precision in ("fp32", "bf16")
+    ]
+    exact, fast = (float(term["localization"].detach()) for term in terms)
+    assert fast == pytest.approx(exact, rel=0.02)
+
+
 def test_frozen_layers_stay_as_they_were(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, frozen_layers=("1a",), freeze_after=0)
     torch.manual_seed(config.seed)
