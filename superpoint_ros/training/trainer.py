@@ -52,6 +52,7 @@ from superpoint_ros.training.distributed import (
 from superpoint_ros.training.losses import (
     contrastive_loss,
     damp_mass,
+    detected_mass,
     detector_loss,
     detector_targets,
     hinge_loss,
@@ -102,6 +103,13 @@ class LossConfig(Config):
     unmatched_weight: float = option(
         1.0,
         "What a label counts whose descriptor the other view cannot tell from others",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    other_view_weight: float = option(
+        0.0,
+        "Share of a view's targets that is what the detector finds in the other view, in place of "
+        "labels: labels of the next round, made on the way",
         minimum=0.0,
         maximum=1.0,
     )
@@ -229,6 +237,10 @@ def compute_losses(
     masses = [view.mass for view in views]
     if config.is_joint and config.loss.unmatched_weight < 1.0:
         masses[:2] = _damp_unmatched(a, b, batch, config.loss.unmatched_weight)
+    if config.loss.other_view_weight > 0.0:
+        share, H_a_b = config.loss.other_view_weight, torch.linalg.inv(batch.H_b_a)
+        masses[0] = _mix_in_detections(masses[0], b, H_a_b, share)
+        masses[1] = _mix_in_detections(masses[1], a, batch.H_b_a, share)
     targets = [detector_targets(mass) for mass in masses]
     if teacher is not None:
         with torch.no_grad():
@@ -318,6 +330,15 @@ def _damp_unmatched(
         damp_mass(batch.a.mass, batch.points_a, is_damped, weight),
         damp_mass(batch.b.mass, batch.points_b, is_damped, weight),
     )
+
+
+@torch.no_grad()
+def _mix_in_detections(
+    mass: Tensor, other: DenseOutput, H_this_other: Tensor, share: float
+) -> Tensor:
+    """Return a view's keypoint mass, a share of it replaced by what the other view detects."""
+    detected, is_seen = detected_mass(other.logits, H_this_other)
+    return torch.where(is_seen, (1.0 - share) * mass + share * detected, mass)
 
 
 def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, loss: LossConfig) -> Tensor:

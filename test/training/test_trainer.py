@@ -237,6 +237,23 @@ def test_labels_that_are_not_matched_count_less(tmp_path: Path) -> None:
     assert losses[0.0]["descriptor"] == pytest.approx(losses[1.0]["descriptor"], rel=1e-4)
 
 
+def test_targets_take_a_share_of_what_the_other_view_detects(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path)
+    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
+    batch = make_source(config, photos)(0)
+    network = SuperPoint(TINY).eval()
+    losses = []
+    for share in (0.0, 0.5, 1.0):
+        loss = LossConfig(other_view_weight=share)
+        terms = compute_losses(network, batch, dataclasses.replace(config, loss=loss))
+        losses.append({name: float(term.detach()) for name, term in terms.items()})
+    # Cross-entropy is linear in the targets as long as no cell holds more than one keypoint.
+    none, half, whole = (terms["detector"] for terms in losses)
+    assert abs(whole - none) > 0.01
+    assert half == pytest.approx((none + whole) / 2, abs=0.2 * abs(whole - none))
+    assert losses[0]["descriptor"] == losses[2]["descriptor"]
+
+
 def test_pixels_stay_float32_when_the_layers_are_not(tmp_path: Path) -> None:
     photos = make_photos(tmp_path)
     config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
