@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         default="l640",
-        help="l640, native, paper-hpatches, paper-hpatches-nms8 or rpautrat-hpatches "
+        help="l640, l640-nms3, native, paper-hpatches, paper-hpatches-nms8 or rpautrat-hpatches "
         "(default: l640)",
     )
     add_measured_weights(parser)

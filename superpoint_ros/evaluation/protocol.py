@@ -116,6 +116,8 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol("l640", Setting(1000, longer_side_px=640)),
+        # The radius that is shipped (`KeypointConfig.nms_radius`).
+        Protocol("l640-nms3", Setting(1000, longer_side_px=640, nms_radius=3)),
         Protocol("native", Setting(1000)),
         _paper("paper-hpatches", nms_radius=4),
         _paper("paper-hpatches-nms8", nms_radius=8),

@@ -23,6 +23,7 @@ from superpoint_ros.evaluation.hpatches import HomographyPair, list_sets
 from superpoint_ros.evaluation.pictures import choose_pairs
 from superpoint_ros.evaluation.protocol import PROTOCOLS, Protocol, Setting, fit_image
 from superpoint_ros.features.classical import make_classical
+from superpoint_ros.features.keypoints import KeypointConfig
 from superpoint_ros.geometry.homography import warp_points
 
 H_B_A = np.array([[0.95, 0.08, 6.0], [-0.06, 1.02, 5.0], [1e-4, -5e-5, 1.0]])
@@ -124,6 +125,7 @@ def test_known_points_survive_every_protocol(name: str, tmp_path: Path) -> None:
     assert matches["dots"][0].is_correct.all()
     expected = {
         "l640": [(384, 640), (640, 498)],
+        "l640-nms3": [(384, 640), (640, 498)],
         "native": [SIZE_A_HW, SIZE_B_HW],
         "paper-hpatches": 2 * [(480, 640)] + 2 * [(240, 320)],
     }
@@ -164,6 +166,8 @@ def test_protocol_l640_is_what_its_name_says() -> None:
     protocol = PROTOCOLS["l640"]
     assert (protocol.matching.longer_side_px, protocol.max_keypoints) == (640, 1000)
     assert (protocol.max_distance_px, protocol.ransac_px) == (3.0, 3.0)
+    assert protocol.matching.nms_radius == 4
+    assert PROTOCOLS["l640-nms3"].matching.nms_radius == KeypointConfig().nms_radius
 
 
 def result_of(pair: str, corner_error_px: float, repeatability: float = 0.5) -> PairResult:
@@ -266,6 +270,6 @@ def test_a_wrong_protocol_or_baseline_is_one_line(
 ) -> None:
     write_set(tmp_path / "wall")
     assert main(["evaluate", "homography", str(tmp_path), "--protocol", "l64"]) == 2
-    assert "known: l640, native, paper-hpatches" in capsys.readouterr().err
+    assert "known: l640, l640-nms3, native, paper-hpatches" in capsys.readouterr().err
     assert main(["evaluate", "homography", str(tmp_path), "--baselines", "surf"]) == 2
     assert "'surf': known: rootsift" in capsys.readouterr().err
