@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train SuperPoint from nothing: shapes -> MagicPoint -> labels on photos -> SuperPoint.
 
+At the end (stage agree) most of a view's labels give way to what the other view detects.
+
 `superpoint train all --images DIR --out runs/x` runs the whole chain; what is done is skipped, and
 what was interrupted goes on where it stopped. A single stage can be named instead of `all`.
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from superpoint_ros.network.weights import ModelCard
 
 _VALIDATION_PAIRS = 100
-CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine")
+CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -191,6 +193,10 @@ def _refine(job: _Job) -> None:
     _train_on_photos(job, "refine", before="superpoint")
 
 
+def _agree(job: _Job) -> None:
+    _train_on_photos(job, "agree", before="refine")
+
+
 def _relabel(job: _Job) -> None:
     """Label the photos by the network of the round before."""
     before = job.out / _last_stage(job.round - 1)
@@ -218,7 +224,7 @@ def _retrain(job: _Job) -> None:
 
 def _last_stage(number: int) -> str:
     """Return the folder of the network that a round ends with."""
-    return "refine" if number == 1 else f"retrain-{number}"
+    return "agree" if number == 1 else f"retrain-{number}"
 
 
 def _small(job: _Job) -> None:
@@ -364,6 +370,7 @@ _RUNNERS: dict[str, Callable[[_Job], None]] = {
     "pseudo-labels": _pseudo_labels,
     "superpoint": _superpoint,
     "refine": _refine,
+    "agree": _agree,
     "export": _export,
     "relabel": _relabel,
     "retrain": _retrain,

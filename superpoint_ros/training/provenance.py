@@ -22,7 +22,7 @@ from superpoint_ros.training.trainer import CHECKPOINT_NAME
 
 METRICS_NAME = "metrics.json"
 MANIFEST_NAME = "manifest.csv"
-TRAINED = ("magicpoint", "superpoint", "refine")  # what trains
+TRAINED = ("magicpoint", "superpoint", "refine", "agree")  # what trains
 
 
 def make_card(

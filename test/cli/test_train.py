@@ -48,7 +48,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (configs / "pseudo_labels.yaml").write_text("teacher: corners\nwarps: 3\n")
     (configs / "relabel.yaml").write_text("teacher: network\nwarps: 3\nthreshold: 0.0\n")
     joint = "source: photos\nis_joint: true\nphotos: {height: 48, width: 64, points: 16}\n"
-    for name in ("superpoint", "refine", "retrain", "losses"):
+    for name in ("superpoint", "refine", "agree", "retrain", "losses"):
         (configs / f"{name}.yaml").write_text(NETWORK + joint)
     slim = NETWORK.replace("descriptor_dim: 16", "descriptor_dim: 8")
     (configs / "small.yaml").write_text(slim + joint + "is_distilled: true\n")
@@ -70,10 +70,10 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     network, card = load_weights(out / "superpoint.safetensors")
     assert network.config.descriptor_dim == 16
     assert card.licence == "Apache-2.0"
-    assert card.config["refine"]["steps"] == 2
+    assert card.config["agree"]["steps"] == 2
     assert card.wall_time_s > 0
     assert card.metrics["warped-photos/pairs"] == 2
-    joint = ("superpoint", "refine")
+    joint = ("superpoint", "refine", "agree")
     sheets = [f"{stage}/{name}.jpg" for stage in joint for name in ("sheet", "labels", "matches")]
     for sheet in ("magicpoint/sheet.jpg", "pseudo-labels/labels.jpg", *sheets):
         assert cv2.imread(str(out / sheet)) is not None
@@ -84,7 +84,7 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert len(list((out / "pseudo-labels-2").glob("*.npz"))) == card_photos(card)
     assert cv2.imread(str(out / "pseudo-labels-2" / "labels.jpg")) is not None
     _, card = load_weights(out / "superpoint.safetensors")
-    assert set(card.config) == {"magicpoint", "superpoint", "refine", "retrain-2"}
+    assert set(card.config) == {"magicpoint", "superpoint", "refine", "agree", "retrain-2"}
     assert train.run(parse("small", *words, "--out", str(out), "--device", "cpu")) == 0
     network, small = load_weights(out / "superpoint_small.safetensors")
     assert network.config.descriptor_dim == 8
@@ -118,6 +118,7 @@ def test_the_shipped_configs_are_legal() -> None:
     assert load_yaml(TrainConfig, folder / "magicpoint.yaml").source == "shapes"
     assert load_yaml(TrainConfig, folder / "superpoint.yaml").is_joint
     assert load_yaml(TrainConfig, folder / "refine.yaml").is_joint
+    assert load_yaml(TrainConfig, folder / "agree.yaml").is_joint
     assert load_yaml(TrainConfig, folder / "retrain.yaml").is_joint
     assert load_yaml(AdaptationConfig, folder / "relabel.yaml").teacher == "network"
     assert load_yaml(AdaptationConfig, folder / "pseudo_labels.yaml").warps > 1
