@@ -289,39 +289,41 @@ class Renderer:
         self._grids = [_Rays(camera, offset) for offset in _OFFSETS]
         self._centre_grid = _Rays(camera, (0.0, 0.0))
 
-    def render(self, poses: Sequence[Array], time_s: float = 0.0) -> Array:
-        """Render one image.
+    def render(
+        self, poses: Sequence[Array], time_s: float = 0.0, rows: slice | None = None
+    ) -> Array:
+        """Render one image, or some rows of it.
 
         Args:
             poses: T_world_cam (4, 4) at moments spread over the exposure: the image is their
                 mean. One pose is a camera that holds still; a multiple of 4 keeps edges smooth.
             time_s: Time, which places the moving boxes.
+            rows: Of the image, start and stop; None: all.
 
         Returns:
             (H, W) float32, grey levels 0 to 255, linear in the light.
         """
         samples = [poses[0]] * len(_OFFSETS) if len(poses) == 1 else list(poses)
-        height, width = self.camera.image_size_hw
-        total = np.zeros((height, width), np.float32)
-        view = None
+        rows = rows or slice(0, self.image_size_hw[0])
+        total = np.zeros((rows.stop - rows.start, self.image_size_hw[1]), np.float32)
         view = _View(self.scene, samples[0], time_s, self.camera)
         for index, T_world_cam in enumerate(samples):
             if index and T_world_cam is not samples[index - 1]:
                 view = _View(self.scene, T_world_cam, time_s, self.camera)
             grid = self._grids[index % len(_OFFSETS)]
             windows = view.windows(grid)
-            for rows in _bands(height):
-                total[rows] += view.shade(view.cast(grid, rows, windows))
+            for band in _bands(rows):
+                there = slice(band.start - rows.start, band.stop - rows.start)
+                total[there] += view.shade(view.cast(grid, band, windows))
         total /= np.float32(len(samples))
         return total
 
-    def cast(self, T_world_cam: Array, time_s: float = 0.0) -> Hits:
-        """Return what the pixel centres see."""
+    def cast(self, T_world_cam: Array, time_s: float = 0.0, rows: slice | None = None) -> Hits:
+        """Return what the pixel centres see, of all rows or of some."""
         view = _View(self.scene, T_world_cam, time_s, self.camera)
         windows = view.windows(self._centre_grid)
-        bands = [
-            view.cast(self._centre_grid, rows, windows) for rows in _bands(self.image_size_hw[0])
-        ]
+        rows = rows or slice(0, self.image_size_hw[0])
+        bands = [view.cast(self._centre_grid, band, windows) for band in _bands(rows)]
         return Hits(
             *(
                 np.concatenate([getattr(band, name) for band in bands])
@@ -329,9 +331,11 @@ class Renderer:
             )
         )
 
-    def render_depth(self, T_world_cam: Array, time_s: float = 0.0) -> Array:
+    def render_depth(
+        self, T_world_cam: Array, time_s: float = 0.0, rows: slice | None = None
+    ) -> Array:
         """Return the depth of the pixel centres, (H, W) float32, metres, NaN where nothing is."""
-        inverse_depth = self.cast(T_world_cam, time_s).inverse_depth
+        inverse_depth = self.cast(T_world_cam, time_s, rows).inverse_depth
         with np.errstate(divide="ignore"):
             depth = np.float32(1.0) / inverse_depth
         depth[inverse_depth <= 0.0] = np.nan
@@ -487,8 +491,11 @@ class _View:
         )
 
 
-def _bands(height: int) -> list[slice]:
-    return [slice(top, min(top + _BAND_ROWS, height)) for top in range(0, height, _BAND_ROWS)]
+def _bands(rows: slice) -> list[slice]:
+    return [
+        slice(top, min(top + _BAND_ROWS, rows.stop))
+        for top in range(rows.start, rows.stop, _BAND_ROWS)
+    ]
 
 
 def _clip_near(corners_cam: Array) -> Array:

@@ -224,6 +224,24 @@ def test_a_frame_follows_from_its_index_alone():
     assert np.abs(a.image.astype(int) - SyntheticSequence(reseeded).frame(9).image).mean() > 10
 
 
+@pytest.mark.parametrize("readout_ms", [80.0, -80.0])
+def test_a_rolling_shutter_sees_every_row_at_its_own_time(readout_ms):
+    config = {"noise_grey": 0.0, "trajectory": "rotate", "speed": 1.0}
+    rolling = SyntheticSequence(make_config(readout_ms=readout_ms, **config))
+    still = SyntheticSequence(make_config(**config))
+    frame, time_s = rolling.frame(20), 20 / 30.0
+    np.testing.assert_array_equal(frame.T_world_cam, still.pose(time_s))
+    for top in (0, 108):
+        row = (top + 1.5) / 111 - 0.5
+        T_world_cam = still.pose(time_s + readout_ms / 1e3 * row)
+        expected = np.clip(still.renderer.render([T_world_cam]) + 0.5, 0, 255).astype(np.uint8)
+        np.testing.assert_array_equal(frame.image[top : top + 4], expected[top : top + 4])
+        depth = still.renderer.render_depth(T_world_cam)
+        np.testing.assert_array_equal(frame.depth[top : top + 4], depth[top : top + 4])
+    change = np.abs(frame.image.astype(int) - still.frame(20).image).mean(axis=1)
+    assert change[54:58].mean() < 0.3 * change[:4].mean()  # the middle rows are read at the stamp
+
+
 def test_what_spoils_the_images():
     sharp = SyntheticSequence(make_config(noise_grey=0.0)).frame(30).image
     blurred = SyntheticSequence(make_config(noise_grey=0.0, exposure_ms=150.0)).frame(30).image
