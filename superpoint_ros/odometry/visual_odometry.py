@@ -106,6 +106,19 @@ class Landmarks:
     seen_at: Array
 
 
+@dataclass(frozen=True)
+class Sightings:
+    """What one frame saw of the map, and its pose explains.
+
+    Attributes:
+        keypoints: (M,) int, rows of the frame's features.
+        points_world: (M, 3) the landmarks, world frame.
+    """
+
+    keypoints: Array
+    points_world: Array
+
+
 class VisualOdometry:
     """Poses from observations, one after the other. Same input, same output, bit by bit."""
 
@@ -127,6 +140,7 @@ class VisualOdometry:
         self._start_error = self._error = uncertainty.exact()
         self._unseen_since_ns: int | None = None  # for a map that starts after a blackout
         self._twist: tuple[Array, Array] | None = None  # with covariance
+        self._tracked: TrackedFrame | None = None  # the last frame, if the map gave its pose
 
     @property
     def state(self) -> TrackingState:
@@ -165,6 +179,14 @@ class VisualOdometry:
             newest.landmark_ids[seen],
             newest.observation.features.keypoints[seen],
         )
+
+    def sightings(self) -> Sightings | None:
+        """Return what the last frame saw of the map; None if that gave it no pose."""
+        if self._tracked is None:
+            return None
+        ids = self._tracked.landmark_ids
+        keypoints = np.flatnonzero((ids != NO_LANDMARK) & self._map.contains(ids))
+        return Sightings(keypoints, self._map.points[self._map.rows_of(ids[keypoints])])
 
     def track(self, observation: Observation) -> TrackingResult:
         """Take the next frame.
@@ -221,6 +243,7 @@ class VisualOdometry:
         self._start_error = self._error = start_error
         self._unseen_since_ns = None
         self._twist = None
+        self._tracked = None
         self._state = TrackingState.INITIALIZING
         self._T_world_start = self._T_world_cam = T_world_start
         self._map = local_map
@@ -517,6 +540,7 @@ class VisualOdometry:
         is_keyframe: bool = False,
     ) -> TrackingResult:
         has_pose = self._state == TrackingState.TRACKING
+        self._tracked = tracked
         return TrackingResult(
             stamp_ns=observation.stamp_ns,
             state=self._state,

@@ -1,0 +1,109 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The readout time of points whose every row is seen from where the camera is by then."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from superpoint_ros.config import from_mapping
+from superpoint_ros.data import Observation
+from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.triangulation import project
+from superpoint_ros.odometry import OdometryConfig
+from superpoint_ros.odometry.readout import estimate_readout
+
+from .conftest import FRAME_NS, SIZE_HW, K, PointWorld
+
+EVERY = 2  # 15 frames a second
+ROWS = np.linspace(-0.6, 0.6, 25)  # at which poses are computed; between them it is linear
+
+
+def shaken(time_s: float) -> np.ndarray:
+    """Return T_world_cam of a camera that is shaken about a point 20 cm behind it."""
+    yaw = 0.22 * np.sin(2 * np.pi * 0.7 * time_s)
+    pitch = 0.16 * np.sin(2 * np.pi * 0.6 * time_s + 1.0)
+    T = se3.exp(np.array([0.1 * time_s, 0.0, 0.0, pitch, yaw, 0.4 * pitch]))
+    T[:3, 3] += 0.2 * T[:3, 2]
+    return np.asarray(T)
+
+
+def still(time_s: float) -> np.ndarray:
+    return np.eye(4)
+
+
+def record(
+    world: PointWorld,
+    count: int,
+    readout: float,
+    pose_at: Callable[[float], np.ndarray] = shaken,
+    with_depth: bool = True,
+) -> list[Observation]:
+    """Return what a rolling shutter sees: depth and pixel of each point at its own row's time."""
+    world = dataclasses.replace(world, points=world.points[::3], dropout=0.1, clutter=20)
+    observations = []
+    for index in range(0, count * EVERY, EVERY):
+        time_s = index * FRAME_NS * 1e-9
+        T_world_cam = pose_at(time_s)
+        seen = [
+            se3.transform_points(se3.inverse(pose_at(time_s + row * readout)), world.points)
+            for row in ROWS
+        ]
+        by_row = np.array(seen)
+        at_row = by_row[len(ROWS) // 2]
+        for _ in range(4):  # the row at which a point is read depends on where it is seen
+            row = project(at_row, K)[:, 1] / (SIZE_HW[0] - 1.0) - 0.5
+            position = (np.nan_to_num(row).clip(-0.599, 0.599) - ROWS[0]) / (ROWS[1] - ROWS[0])
+            low, points = position.astype(int), np.arange(len(at_row))
+            share = (position - low)[:, None]
+            at_row = (1.0 - share) * by_row[low, points] + share * by_row[low + 1, points]
+        apparent = dataclasses.replace(world, points=se3.transform_points(T_world_cam, at_row))
+        observations.append(apparent.observe(index, T_world_cam, with_depth))
+    return observations
+
+
+def config(mode: str = "rgbd") -> OdometryConfig:
+    return from_mapping(OdometryConfig, {"mode": mode})
+
+
+@pytest.mark.parametrize("true", [0.02, -0.012])
+def test_a_rolling_shutter_is_found(room: PointWorld, true: float) -> None:
+    found = estimate_readout(record(room, 64, true), config())
+    assert found.readout is not None, found.reason
+    assert abs(found.readout - true) < 4e-4  # 2 and 3 %
+    assert abs(found.readout - true) < 3.0 * found.sigma
+    assert found.sigma < 1e-3
+    assert not found.is_global_shutter
+    assert found.runs[0].readout == 0.0
+
+
+def test_a_global_shutter_is_found_and_again_the_same(room: PointWorld) -> None:
+    observations = record(room, 64, 0.0)
+    found = estimate_readout(observations, config())
+    assert found.readout is not None, found.reason
+    assert abs(found.readout) < 2e-4
+    assert found.is_global_shutter
+    again = estimate_readout(observations, config())
+    assert (again.readout, again.sigma) == (found.readout, found.sigma)
+
+
+def test_a_camera_that_stands_still_cannot_tell(room: PointWorld) -> None:
+    found = estimate_readout(record(room, 64, 0.02, still), config())
+    assert found.readout is None
+    assert not found.is_global_shutter
+    assert found.reason.startswith("the camera hardly moved: ")
+
+
+def test_a_short_recording_cannot_tell(room: PointWorld) -> None:
+    found = estimate_readout(record(room, 12, 0.02), config())
+    assert found.readout is None
+    assert found.reason == "too little was tracked: 1.0 s, of which 4 are needed"
+    assert len(found.runs) == 1
+
+
+def test_nothing_tracked_cannot_tell(room: PointWorld) -> None:
+    found = estimate_readout(record(room, 3, 0.0, with_depth=False), config())
+    assert found.readout is None
+    assert found.reason.startswith("too little was tracked: 0.0 s")
