@@ -8,6 +8,8 @@ import argparse
 import math
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,3 +122,17 @@ def read_truth(args: argparse.Namespace, reader: BagReader) -> tuple[Trajectory 
 def typed_command() -> str:
     """Return the command that runs, as a shell takes it."""
     return shlex.join(["superpoint", *sys.argv[1:]])
+
+
+@contextmanager
+def progress_bar(total: int, text: str) -> Iterator[Callable[[], None]]:
+    """Give what moves a progress bar by one frame; on a pipe nothing is shown."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda: progress.advance(task)

@@ -28,6 +28,7 @@ from superpoint_ros.cli._recording import (
     add_source_arguments,
     check_units,
     is_topic,
+    progress_bar,
     read_truth,
     typed_command,
     wanted_topics,
@@ -177,7 +178,7 @@ def _evaluate(
         if network is None and "superpoint" in plan.features:
             network = extractor_from_config(extractor_config)
         config = RunConfig(extractor_config, odometry_config, network)
-        with _progress(num_frames(reader, plan), name) as advance, _viewer(args, name) as watch:
+        with progress_bar(num_frames(reader, plan), name) as advance, _viewer(args, name) as watch:
             rows = run_recording(
                 reader,
                 plan,
@@ -351,17 +352,3 @@ def _viewer(
     finally:
         for viewer in viewers:
             viewer.close()
-
-
-@contextmanager
-def _progress(total: int, text: str) -> Iterator[Callable[[], None]]:
-    """Give what moves a progress bar by one frame; on a pipe nothing is shown."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(text, total=total)
-        yield lambda: progress.advance(task)

@@ -98,7 +98,7 @@ class ReadoutEstimate:
     @property
     def is_global_shutter(self) -> bool:
         """Whether the readout time is no farther from zero than chance explains."""
-        return self.readout is not None and abs(self.readout) < 2.0 * self.sigma
+        return self.readout is not None and abs(self.readout) < 3.0 * self.sigma
 
 
 def estimate_readout(

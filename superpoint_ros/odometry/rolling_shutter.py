@@ -24,8 +24,8 @@ class RollingShutterConfig(Config):
 
     readout: float = option(
         0.0,
-        "Time from reading the first row to the last, seconds (a Kinect of 2010: 0.02); 0: "
-        "global shutter, negative: from the last row up.",
+        "Time from reading the first row to the last, seconds (superpoint calibrate finds it; a "
+        "Kinect of 2010: 0.026); 0: global shutter, negative: from the last row up.",
         minimum=-0.1,
         maximum=0.1,
     )
