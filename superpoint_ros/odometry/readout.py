@@ -110,26 +110,23 @@ def estimate_readout(
         return ReadoutEstimate(None, float("inf"), reason, tuple(runs))
 
     near = measure(0.0)
+    if near.num_frames and near.flow < _MIN_FLOW:
+        return give_up(
+            f"the camera hardly moved: the image at {np.degrees(near.flow):.1f} degrees a second, "
+            f"{np.degrees(_MIN_FLOW):.0f} are needed"
+        )
     if near.num_stretches < _MIN_STRETCHES:
         return give_up(
             f"too little was tracked: {_STRETCH_S * near.num_stretches:.1f} s, of which "
             f"{_STRETCH_S * _MIN_STRETCHES:.0f} are needed"
         )
-    if near.flow < _MIN_FLOW:
-        return give_up(
-            f"the camera hardly moved: the image at {np.degrees(near.flow):.1f} degrees a second, "
-            f"{np.degrees(_MIN_FLOW):.0f} are needed"
-        )
-    # A bent map makes this smaller than it is for the readout time, never larger.
-    if near.sigma > _MAX_SIGMA:
+    if near.sigma > 2.0 * _MAX_SIGMA:  # by half too large where zero is wrong
         return give_up(_too_uncertain(near, near.sigma))
     step = float(np.copysign(_FIRST_STEP, near.excess))
     while True:
         far = measure(float(np.clip(near.readout + step, -_LIMIT, _LIMIT)))
         if far.num_stretches < _MIN_STRETCHES:
-            return give_up(
-                f"with {far.readout:g} s the odometry is lost, with less it asks for more"
-            )
+            return give_up(_too_lost(far))
         if far.excess * near.excess <= 0.0:
             break
         if abs(far.readout) >= _LIMIT:
@@ -142,6 +139,8 @@ def estimate_readout(
         if abs(readout - best.readout) < max(_TOLERANCE, 0.1 * sigma) or len(runs) == MAX_RUNS:
             break
         middle = measure(readout)
+        if middle.num_stretches < _MIN_STRETCHES:
+            return give_up(_too_lost(middle))
         if middle.excess * near.excess > 0.0:
             near = middle
         else:
@@ -149,6 +148,10 @@ def estimate_readout(
     if sigma > _MAX_SIGMA:
         return give_up(_too_uncertain(best, sigma))
     return ReadoutEstimate(readout, sigma, "", tuple(runs))
+
+
+def _too_lost(run: ReadoutRun) -> str:
+    return f"with a readout time of {run.readout:.4f} s the odometry tracks too little"
 
 
 def _too_uncertain(run: ReadoutRun, sigma: float) -> str:

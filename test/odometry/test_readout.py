@@ -96,6 +96,16 @@ def test_a_camera_that_stands_still_cannot_tell(room: PointWorld) -> None:
     assert found.reason.startswith("the camera hardly moved: ")
 
 
+def test_a_camera_that_turns_steadily_cannot_tell(room: PointWorld) -> None:
+    # A lens calibrated a little wrong would look just like its rolling shutter.
+    def turning(time_s: float) -> np.ndarray:
+        return np.asarray(se3.exp(np.array([0.0, 0.0, 0.0, 0.0, 0.6 * time_s, 0.0])))
+
+    found = estimate_readout(record(room, 64, 0.02, turning), config())
+    assert found.readout is None
+    assert "uncertain to " in found.reason
+
+
 def test_a_short_recording_cannot_tell(room: PointWorld) -> None:
     found = estimate_readout(record(room, 12, 0.02), config())
     assert found.readout is None
