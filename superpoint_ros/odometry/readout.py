@@ -35,7 +35,9 @@ _STRETCH_S = 0.5
 _MIN_STRETCHES = 8  # fewer do not tell how far they scatter
 _FIRST_STEP = 0.01  # seconds; a bracket is sought in steps that double
 _LIMIT = 0.1  # seconds, that of `rolling_shutter.readout`
-_TOLERANCE = 2e-5  # seconds; or a tenth of the standard deviation
+# Seconds, least and most; between them half the standard deviation. The last step is still made.
+_TOLERANCE = 2e-5, 5e-4
+_APART = 5.0  # standard deviations between runs that tell what share of an error is seen
 _MAX_SIGMA = 0.002  # seconds: an estimate worse than this is none
 # Below this the velocity is mostly the noise of the poses: any readout time would do, and zero be
 # taken for the best. It is some five times that noise.
@@ -135,8 +137,10 @@ def estimate_readout(
     while True:
         slope = (far.excess - near.excess) / (far.readout - near.readout)
         best = min(near, far, key=lambda run: abs(run.excess))
-        readout, sigma = best.readout - best.excess / slope, best.sigma / abs(slope)
-        if abs(readout - best.readout) < max(_TOLERANCE, 0.1 * sigma) or len(runs) == MAX_RUNS:
+        readout = best.readout - best.excess / slope
+        sigma = best.sigma / _visible_share(best, runs)
+        step = abs(readout - best.readout)
+        if step < np.clip(0.5 * sigma, *_TOLERANCE) or len(runs) == MAX_RUNS:
             break
         middle = measure(readout)
         if middle.num_stretches < _MIN_STRETCHES:
@@ -148,6 +152,21 @@ def estimate_readout(
     if sigma > _MAX_SIGMA:
         return give_up(_too_uncertain(best, sigma))
     return ReadoutEstimate(readout, sigma, "", tuple(runs))
+
+
+def _visible_share(best: ReadoutRun, runs: list[ReadoutRun]) -> float:
+    """Return the share of a readout time's error that frames see, by two runs well apart.
+
+    The bracket of the search may be so narrow that its slope is that of the noise.
+    """
+    by_distance = sorted(
+        (run for run in runs if run.readout != best.readout),
+        key=lambda run: abs(run.readout - best.readout),
+    )
+    far = [run for run in by_distance if abs(run.readout - best.readout) > _APART * best.sigma]
+    other = far[0] if far else by_distance[-1]
+    share = (best.excess - other.excess) / (other.readout - best.readout)
+    return float(np.clip(share, 1e-3, 1.0))  # they never see more than there is
 
 
 def _too_lost(run: ReadoutRun) -> str:
@@ -270,7 +289,8 @@ def _solve(systems: Array) -> tuple[float, float]:
     twist = inverse @ (whole[1:, 7] - whole[1:, 0] * excess)
     left = (systems[:, :, 7] - systems[:, :, :7] @ [excess, *twist]) @ share
     count = len(systems)
-    return excess, float(np.sqrt(np.square(left).sum() * count / (count - 1)) / information)
+    scatter = np.square(left).sum() * count / (count - 7)  # seven numbers were fitted
+    return excess, float(np.sqrt(scatter) / information)
 
 
 def _sighting(
