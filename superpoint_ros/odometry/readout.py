@@ -38,7 +38,7 @@ _LIMIT = 0.1  # seconds, that of `rolling_shutter.readout`
 # Seconds, least and most; between them half the standard deviation. The last step is still made.
 _TOLERANCE = 2e-5, 5e-4
 _APART = 5.0  # standard deviations between runs that tell what share of an error is seen
-_MAX_SIGMA = 0.002  # seconds: an estimate worse than this is none
+_MAX_SIGMA = 0.003  # seconds: an estimate worse than this is none
 # Below this the velocity is mostly the noise of the poses: any readout time would do, and zero be
 # taken for the best. It is some five times that noise.
 _MIN_FLOW = np.radians(5.0)  # per second
