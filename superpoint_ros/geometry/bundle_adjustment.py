@@ -30,6 +30,7 @@ _GATE = np.sqrt(_CHI2_95_2D)  # of Huber's loss, in standard deviations
 _NEAREST = 0.01  # metres (or map units) in front of the camera
 _BEHIND = 1e3  # what a point behind the camera adds to the cost
 _RELATIVE_TOLERANCE = 1e-4  # of the cost: less gain ends the iterations
+_AS_RESIDUALS = np.array([[1.0], [1.0], [-1.0]], np.float32)  # too deep: inverse depth too small
 _SCALE_SAMPLES = 8  # samples whose residuals are compared with the real ones
 
 
@@ -289,7 +290,7 @@ class _Solver:
         self, at: _Linearized, T_world_cam: Array, samples: BundleSamples
     ) -> tuple[Array, Array, Array]:
         """Return samples of the cameras (C, 6, S) and points (L, 3, S), and the noise ratio."""
-        noise = samples.noise[self._order]
+        noise = samples.noise[self._order] * _AS_RESIDUALS
         # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
         # Not quite zero, so that a point with nothing else remains determined.
         is_linear = at.weights < 1.0

@@ -11,6 +11,7 @@ from superpoint_ros.geometry.bundle_adjustment import (
     BundleProblem,
     BundleSamples,
     adjust_bundle,
+    follow_points,
 )
 from superpoint_ros.geometry.triangulation import project
 
@@ -171,3 +172,26 @@ def test_an_undetermined_point_gives_no_nonsense() -> None:
     if result is not None:  # Levenberg's damping may hold it
         assert np.isfinite(result.points_world).all()
         assert np.linalg.norm(se3.log(se3.inverse(poses[4]) @ result.T_world_cam[4])) < 0.02
+
+
+def test_a_point_errs_the_way_that_its_depth_does() -> None:
+    """The noise is that of depth: where it is too large, the inverse depth is too small."""
+    made, _, _ = problem(np.random.default_rng(11), 1, with_depth=True)
+    first = made.camera_index == 0
+    noise = np.zeros((first.sum(), 3, 3))
+    noise[:, [0, 1, 2], [0, 1, 2]] = 1.0  # sample k: one sigma along axis k
+    seen = dataclasses.replace(
+        made,
+        T_world_cam=made.T_world_cam[:1],
+        K=made.K[:1],
+        is_fixed=np.ones(1, bool),
+        camera_index=made.camera_index[first],
+        point_index=made.point_index[first],
+        pixels=made.pixels[first],
+        depth=made.depth[first],
+        depth_sigma=made.depth_sigma[first],
+        samples=BundleSamples(np.zeros((1, 6, 3)), noise),
+    )
+    samples = follow_points(seen, 0.5)
+    in_camera = np.einsum("ji,njs->nis", made.T_world_cam[0, :3, :3], samples)
+    assert (in_camera[:, [0, 1, 2], [0, 1, 2]] > 0.0).all()
