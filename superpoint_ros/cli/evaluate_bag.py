@@ -10,6 +10,7 @@ images/ with calib.yaml); sensor and topics are detected, each can be given inst
     superpoint evaluate bag tum_bag --depth-units-per-metre 5000 --json out/tum.json
     superpoint evaluate bag a.mcap b.mcap --features superpoint,rootsift,orb,klt --runs 5
     superpoint evaluate bag recording.mcap --curves drops,exposure
+    superpoint evaluate bag rendered.mcap --pieces 20
 
 A recording that cannot be run is named, the others go on, and the exit code is 1.
 """
@@ -96,6 +97,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="comma-separated: drops (every 2nd, 3rd, 5th frame, 10 %% lost at random), exposure "
         "(1/16 to 16 times the light, with clipping and noise)",
+    )
+    compare.add_argument(
+        "--pieces",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also run N parts of equal length, each a new map: is the covariance as large as the "
+        "errors?",
     )
     compare.add_argument(
         "--runs", type=int, default=1, metavar="N", help="N seeds of RANSAC; report the spread"
@@ -250,7 +259,14 @@ def _make_plan(args: argparse.Namespace) -> RunPlan:
     from superpoint_ros.evaluation.baselines import check_kinds
     from superpoint_ros.evaluation.conditions import make_curve
 
-    limits = (("every", 1), ("runs", 1), ("max_frames", 0), ("seed", 0), ("slop", 0.0))
+    limits = (
+        ("every", 1),
+        ("runs", 1),
+        ("pieces", 0),
+        ("max_frames", 0),
+        ("seed", 0),
+        ("slop", 0.0),
+    )
     for name, least in limits:
         if not least <= getattr(args, name) < math.inf:  # NaN neither
             raise ConfigError(f"--{name.replace('_', '-')}: must be at least {least}")
@@ -272,6 +288,7 @@ def _make_plan(args: argparse.Namespace) -> RunPlan:
         args.max_frames,
         args.depth_units_per_metre,
         args.descriptors,
+        args.pieces,
         keep_pictures=bool(args.out),
     )
 
@@ -297,7 +314,12 @@ def _print(evaluation: Evaluation) -> None:
     from rich.console import Console
 
     from superpoint_ros.evaluation.report import print_summary
-    from superpoint_ros.evaluation.tables import print_curves, print_rows, print_spread
+    from superpoint_ros.evaluation.tables import (
+        print_curves,
+        print_pieces,
+        print_rows,
+        print_spread,
+    )
 
     # In a pipe a table must not be folded to the 80 columns of no terminal.
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
@@ -308,6 +330,7 @@ def _print(evaluation: Evaluation) -> None:
         print_rows(evaluation, console)
     for row in rows:
         print_spread(row, console)
+        print_pieces(row, console)
     print_curves(evaluation, console)
     if len(rows) > 1:
         for row in rows:

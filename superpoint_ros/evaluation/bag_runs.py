@@ -18,6 +18,7 @@ from superpoint_ros.evaluation.baselines import (
     remembers_images,
 )
 from superpoint_ros.evaluation.conditions import Condition, make_curve
+from superpoint_ros.evaluation.consistency import make_pieces
 from superpoint_ros.evaluation.lockstep import Lane, LaneGroup, Observer, run_lanes
 from superpoint_ros.evaluation.map_points import MapRecorder
 from superpoint_ros.evaluation.moments import MomentTaker
@@ -40,6 +41,7 @@ class RunPlan:
         max_frames: Stop after so many; 0: all.
         depth_units_per_metre: Unit of 16-bit depth; 0: what the recording says.
         descriptor_type: "f16" or "f32", see `LaneGroup`.
+        pieces: Parts of equal length that are run as recordings of their own; 0: none.
         keep_pictures: Whether to draw frames as the runs on the recording as it is go along.
     """
 
@@ -50,6 +52,7 @@ class RunPlan:
     max_frames: int = 0
     depth_units_per_metre: float = 0.0
     descriptor_type: str = "f16"
+    pieces: int = 0
     keep_pictures: bool = False
 
 
@@ -112,7 +115,8 @@ def run_recording(
     groups: list[LaneGroup] = []
     for kind in plan.features:
         make_source = feature_maker(kind, config.extractor, config.network)
-        for conditions in _sharing(kind, plan):
+        pieces = make_pieces(num_frames(reader, plan), plan.pieces)
+        for conditions in _sharing(kind, plan, pieces):
             source = make_source()
             members = [
                 _make_run(kind, condition, seed, source, plan, config, watch)
@@ -156,13 +160,13 @@ def num_frames(reader: BagReader, plan: RunPlan) -> int:
     return min(count, plan.max_frames) if plan.max_frames else count
 
 
-def _sharing(kind: str, plan: RunPlan) -> list[list[Condition]]:
+def _sharing(kind: str, plan: RunPlan, pieces: tuple[Condition, ...]) -> list[list[Condition]]:
     """Return the conditions, together where they share the features of a frame."""
     drops = make_curve("drops", plan.seeds[0]) if "drops" in plan.curves else ()
     exposures = make_curve("exposure", plan.seeds[0]) if "exposure" in plan.curves else ()
     if remembers_images(kind):
-        return [[condition] for condition in (Condition(), *drops, *exposures)]
-    return [[Condition(), *drops], *([condition] for condition in exposures)]
+        return [[condition] for condition in (Condition(), *drops, *pieces, *exposures)]
+    return [[Condition(), *drops, *pieces], *([condition] for condition in exposures)]
 
 
 def _make_run(
@@ -239,7 +243,7 @@ def _make_row(
     curves: dict[str, tuple[BagResult, ...]] = {}
     for result in rest:
         kind = result.condition.kind
-        if kind != "recorded":
+        if kind not in ("recorded", "pieces"):
             curves[kind] = (*curves.get(kind, ()), result)
     settings: dict[str, Any] = {"odometry": to_mapping(run.odometry.config)}
     if run.kind == "superpoint":
@@ -256,4 +260,5 @@ def _make_row(
         recorded,
         tuple(result for result in rest if result.condition.kind == "recorded"),
         curves,
+        tuple(result for result in rest if result.condition.kind == "pieces"),
     )

@@ -28,10 +28,13 @@ class Condition:
     """What is done to the recording; every frame has its own random numbers.
 
     Attributes:
-        kind: "recorded" (nothing), "drops" (frames left out) or "exposure" (images darker or
-            brighter).
-        name: For people: "as recorded", "every 2nd", "10 % lost", "gain 1/4".
-        value: For an axis: the share of the frames that is left out, or the gain; 0 as recorded.
+        kind: "recorded" (nothing), "drops" (frames left out), "exposure" (images darker or
+            brighter) or "pieces" (one part of it).
+        name: For people: "as recorded", "every 2nd", "10 % lost", "gain 1/4", "frames 50 to 99".
+        value: For an axis: the share of the frames that is left out, the gain, or the first
+            frame; 0 as recorded.
+        first: Begin with the frame at this position.
+        stop: End before the frame at this position; 0: with the recording.
         every: Take every so manieth frame.
         loss: Share of the frames that is lost at random.
         gain: Exposure against that of the recording, in light.
@@ -41,6 +44,8 @@ class Condition:
     kind: str = "recorded"
     name: str = "as recorded"
     value: float = 0.0
+    first: int = field(default=0, repr=False)
+    stop: int = field(default=0, repr=False)
     every: int = field(default=1, repr=False)
     loss: float = field(default=0.0, repr=False)
     gain: float = field(default=1.0, repr=False)
@@ -48,7 +53,7 @@ class Condition:
 
     def keeps(self, position: int) -> bool:
         """Whether the frame at this position (from 0) is there."""
-        if position % self.every:
+        if position % self.every or position < self.first or 0 < self.stop <= position:
             return False
         if not self.loss or not position:
             return True

@@ -14,6 +14,7 @@ With one row and no failure its keys also stand at the top, where `superpoint re
     seed, config              of the run; every setting of extractor and odometry
     runs                      with several seeds: see `spread`
     curves                    {"drops": [point, ...], "exposure": [point, ...]}; see `curve_point`
+    pieces                    with `--pieces`: see `consistency.describe_pieces`
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 
 import superpoint_ros
 from superpoint_ros.evaluation.conditions import Condition
+from superpoint_ros.evaluation.consistency import describe_pieces
 from superpoint_ros.evaluation.lockstep import LockstepRun
 from superpoint_ros.evaluation.map_points import MapPoints
 from superpoint_ros.evaluation.moments import Moment
@@ -75,6 +77,7 @@ class Row:
         recorded: The run on the recording as it is, with the first seed.
         repeats: The same with other seeds.
         curves: Kind -> runs under its conditions, in order of their value.
+        pieces: Runs on parts of the recording, in order.
     """
 
     bag: str
@@ -84,6 +87,7 @@ class Row:
     recorded: BagResult
     repeats: tuple[BagResult, ...] = ()
     curves: Mapping[str, tuple[BagResult, ...]] = field(default_factory=dict)
+    pieces: tuple[BagResult, ...] = ()
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the row, JSON-ready."""
@@ -96,6 +100,11 @@ class Row:
                 kind: [curve_point(result) for result in results]
                 for kind, results in self.curves.items()
             }
+        if self.pieces:
+            values["pieces"] = describe_pieces(
+                [piece.condition.name for piece in self.pieces],
+                [piece.summary for piece in self.pieces],
+            )
         return {**values, "config": self.config}
 
 

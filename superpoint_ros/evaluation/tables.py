@@ -1,6 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation as tables on a terminal: rows, spread over seeds, curves."""
+"""An evaluation as tables on a terminal: rows, spread over seeds, pieces, curves."""
 
 from __future__ import annotations
 
@@ -62,6 +62,30 @@ def print_spread(row: Row, console: Console) -> None:
         markup=False,
         highlight=False,
     )
+
+
+def print_pieces(row: Row, console: Console) -> None:
+    """Print the NEES of the pieces, if there are any."""
+    if not row.pieces:
+        return
+    values = row.to_mapping()["pieces"]
+    table = Table(title=f"{row.name}, {row.features}: pieces, a map each")
+    for title in ("piece", "tracked", "NEES, mean of its poses", "NEES of its last pose"):
+        table.add_column(title, justify="right" if table.columns else "left")
+    columns = (values["nees"]["values"], values["nees_at_end"]["values"])
+    for name, tracked, *nees in zip(values["names"], values["tracked"], *columns, strict=True):
+        table.add_row(name, str(tracked), *map(_number, nees))
+    for name in ("mean", "median"):
+        table.add_row(name, "", *(_number(values[key][name]) for key in ("nees", "nees_at_end")))
+    console.print(table)
+    if values["count"]:
+        low, high = values["bounds"]
+        console.print(
+            f"{values['right']} is right; the mean of {values['count']} lies between {low:.1f} "
+            f"and {high:.1f} in 95 of 100 cases",
+            markup=False,
+            highlight=False,
+        )
 
 
 def print_curves(evaluation: Evaluation, console: Console) -> None:

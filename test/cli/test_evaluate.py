@@ -184,6 +184,20 @@ def test_several_recordings_features_seeds_and_curves(
     assert not all(row["runs"]["identical"] for row in rows)
 
 
+def test_pieces_are_runs_of_their_own(
+    wall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--features", "orb", "--max-keypoints", "200", "--pieces", "2", "--json"]
+    assert main(["evaluate", "bag", str(wall), *arguments, str(tmp_path / "a.json")]) == 0
+    assert "6 is right; the mean of 2 lies between 2.2 and 11.7" in capsys.readouterr().out
+    values = json.loads((tmp_path / "a.json").read_text())
+    assert (values["frames"], values["coverage"]) == (10, 1.0)
+    assert values["pieces"]["names"] == ["frames 0 to 4", "frames 5 to 9"]
+    assert values["pieces"]["tracked"] == [5, 5]
+    # The first piece is the beginning of the whole run.
+    assert values["pieces"]["nees"]["values"][0] != values["nees"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
