@@ -64,6 +64,7 @@ class BundleProblem:
         depth_sigma: (M,) metres.
         noise_scale: (2,) true noise of pixels and of depths over the one given: Huber's loss
             turns linear that much earlier.
+        depth_follows_x: Correlation of the errors of inverse depth and x.
         samples: Where errors are to be followed; None: nowhere.
     """
 
@@ -77,6 +78,7 @@ class BundleProblem:
     depth: Array
     depth_sigma: Array
     noise_scale: Array = field(default_factory=lambda: np.ones(2))
+    depth_follows_x: float = 0.0
     samples: BundleSamples | None = None
 
     @property
@@ -95,6 +97,8 @@ class BundleResult:
         is_inlier: (M,) bool, observations within the 95 % gate of the pixel noise.
         camera_samples: (C, 6, S) errors of the cameras; None if not asked for.
         point_samples: (L, 3, S) errors of the points, world frame; None if not asked for.
+        point_covariance: (L, 3, 3) of the points if the cameras are right, world frame, metres^2,
+            with noise of `noise_scale`; None if samples were not asked for.
         noise_ratio: (2,) by how much the residuals of pixels and of depths exceed those of the
             samples: the factor that the samples' noise lacks. NaN where there are none.
     """
@@ -104,6 +108,7 @@ class BundleResult:
     is_inlier: Array
     camera_samples: Array | None = None
     point_samples: Array | None = None
+    point_covariance: Array | None = None
     noise_ratio: Array | None = None
 
 
@@ -201,11 +206,17 @@ def _with_scale_kept(problem: BundleProblem, result: BundleResult) -> BundleResu
     stretch = first @ cameras[np.flatnonzero(~problem.is_fixed)[0], :3] / (first @ first)  # (S,)
     cameras[:, :3] -= offsets[:, :, None] * stretch
     point_samples = scale * result.point_samples - (points - centre)[:, :, None] * stretch
-    return dataclasses.replace(result, camera_samples=cameras, point_samples=point_samples)
+    assert result.point_covariance is not None
+    return dataclasses.replace(
+        result,
+        camera_samples=cameras,
+        point_samples=point_samples,
+        point_covariance=scale**2 * result.point_covariance,
+    )
 
 
-def follow_points(problem: BundleProblem, pixel_sigma: float) -> Array:
-    """Return the samples (L, 3, S) of points that were measured from cameras as they stand.
+def follow_points(problem: BundleProblem, pixel_sigma: float) -> tuple[Array, Array]:
+    """Return samples (L, 3, S) and covariance (L, 3, 3) of points, measured from cameras as given.
 
     Args:
         problem: With samples of all cameras and of the noise; nothing is moved, all are fixed.
@@ -214,7 +225,7 @@ def follow_points(problem: BundleProblem, pixel_sigma: float) -> Array:
     assert problem.samples is not None
     solver = _Solver(problem, pixel_sigma)
     at = solver.linearize(problem.T_world_cam, problem.points_world)
-    return solver.follow(at, problem.T_world_cam, problem.samples)[1]
+    return solver.follow(at, problem.T_world_cam, problem.samples)[1:3]
 
 
 class _Solver:
@@ -241,6 +252,9 @@ class _Solver:
         K = problem.K[self._camera]
         self._fx, self._fy, self._skew = K[:, 0, 0], K[:, 1, 1], K[:, 0, 1]
         self._centre = K[:, :2, 2]
+        independent = np.sqrt(1.0 - problem.depth_follows_x**2)
+        by_x = problem.noise_scale[1] / problem.noise_scale[0] * problem.depth_follows_x
+        self._mix = np.array([-by_x, 1.0]) / independent
         self._bend = _GATE * problem.noise_scale[[0, 0, 1]]  # where Huber's loss turns linear
 
     def linearize(self, T_world_cam: Array, points: Array) -> _Linearized:
@@ -266,6 +280,8 @@ class _Solver:
         J[:, 2, 2] = -(inverse_z**2)
         J *= self._scale[:, :, None]
         J[~is_ahead] = 0.0
+        self._make_independent(residuals)
+        self._make_independent(J)
         # T exp(xi): p_cam' = p_cam - rho - phi x p_cam.
         G = np.zeros((len(p), 3, 6))
         G[:, [0, 1, 2], [0, 1, 2]] = -1.0
@@ -280,6 +296,12 @@ class _Solver:
         cost = float(loss[:, 1:].sum()) + _BEHIND * float((~is_ahead).sum())
         return _Linearized(residuals, weights, J, G, cost)
 
+    def _make_independent(self, rows: Array) -> None:
+        """Take what inverse depth has in common with x out of arrays (M, 3, ...), in place."""
+        if self.problem.depth_follows_x:
+            known = self._has_depth
+            rows[known, 2] = self._mix[1] * rows[known, 2] + self._mix[0] * rows[known, 0]
+
     def step(self, at: _Linearized, T_world_cam: Array, damping: float) -> tuple[Array, Array]:
         """Return the step of the free cameras (F, 6) and of the points (L, 3)."""
         gradient = np.einsum("mki,mk->mi", at.J, at.weights * at.residuals)[:, :, None]
@@ -288,9 +310,10 @@ class _Solver:
 
     def follow(
         self, at: _Linearized, T_world_cam: Array, samples: BundleSamples
-    ) -> tuple[Array, Array, Array]:
-        """Return samples of the cameras (C, 6, S) and points (L, 3, S), and the noise ratio."""
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return what `BundleResult` says of errors: samples, point covariance, noise ratio."""
         noise = samples.noise[self._order] * _AS_RESIDUALS
+        self._make_independent(noise)
         # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
         # Not quite zero, so that a point with nothing else remains determined.
         is_linear = at.weights < 1.0
@@ -313,7 +336,17 @@ class _Solver:
             rows = np.flatnonzero(self._camera == i)
             shift[rows] += _moved(at.G[rows], cameras[i, :, few])
         residuals = np.matmul(at.J, shift) - noise[:, :, few]
-        return cameras, points, self._noise_ratio(at.residuals, residuals)
+        ratio = self._noise_ratio(at.residuals, residuals)
+        return cameras, points, self._point_covariance(at, R), ratio
+
+    def _point_covariance(self, at: _Linearized, R: Array) -> Array:
+        """Return the covariance (L, 3, 3) of the points while the cameras stay; world frame."""
+        J = np.matmul(at.J, R.transpose(0, 2, 1))
+        weights = at.weights / self.problem.noise_scale[0] ** 2
+        information = np.matmul(J.transpose(0, 2, 1), J * weights[:, :, None])
+        H = np.add.reduceat(information, self._starts)
+        H += 1e-9 * np.trace(H, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-12 * np.eye(3)
+        return np.asarray(np.linalg.inv(H))
 
     def _noise_ratio(self, real: Array, sampled: Array) -> Array:
         """Compare the spread of residuals, each capped as Huber's influence is."""

@@ -16,7 +16,8 @@ from superpoint_ros.geometry.ransac import draw_order, seed_option
 
 _CHI2_95_2D = 5.991
 _CHI2_95_1D = 3.841
-_STEP_TOLERANCE = 1e-6  # metres and radians: far below any sensor's noise
+_GATE_2D, _GATE_1D = np.sqrt(_CHI2_95_2D), np.sqrt(_CHI2_95_1D)
+_STEP_TOLERANCE = 1e-5  # metres and radians: far below any sensor's noise
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,18 @@ def refine_pose(
     row_fraction: Array | None = None,
     shutter_sigma: float = 0.0,
     noise_scale: Array | None = None,
+    point_covariance: Array | None = None,
+    depth_follows_x: float = 0.0,
 ) -> PnpResult | None:
     """Refine a pose by Gauss-Newton on whitened residuals with a Huber loss.
 
     The inliers are chosen anew before each round: within the 95 % gate of the pixel noise, at
     first a wide one. Depth never makes an outlier of a pixel that fits; it only loses weight.
+
+    Landmarks that err are moved within their covariance to where the frame sees them. Else their
+    errors would not average out: a wrong inverse depth takes part in the residual and in its
+    derivative, so that way is underestimated and turn overestimated, by as much with many
+    landmarks as with few.
 
     With `row_fraction` the camera may turn while its rows are read (rolling shutter): the pose is
     that of the middle row, and a rotation psi (3,) over the whole readout is estimated beside it,
@@ -163,37 +171,39 @@ def refine_pose(
         shutter_sigma: Of psi, radians.
         noise_scale: (2,) true noise of pixels and of depths over the configured one: Huber's loss
             turns linear that much earlier; the gate of the inliers stays. None: one.
+        point_covariance: (N, 3, 3) of the landmarks, independent of each other, world frame,
+            metres^2. None: they are exact.
+        depth_follows_x: Correlation of the errors of inverse depth and x.
 
     Returns:
         The pose; None if fewer than `config.min_inliers` agree or the pose is not determined.
     """
     config = config or PnpConfig()
+    scale = np.ones(2) if noise_scale is None else noise_scale
     gate = _CHI2_95_2D * config.pixel_sigma**2
-    pixel_scale, depth_scale = (1.0, 1.0) if noise_scale is None else noise_scale
     T = np.array(T_world_cam, np.float64)
     psi = np.zeros(3)
     if shutter_sigma <= 0.0:
         row_fraction = None
-    system, J, weights = np.eye(6), np.zeros((0, 2, 6)), np.zeros(0)
-    J_depth, depth_weights = np.zeros((len(points_world), 6)), np.zeros(len(points_world))
+    measured = _Measurements(
+        pixels, K, depth, depth_sigma, config.pixel_sigma, scale, depth_follows_x
+    )
+    R = T[:3, :3]
+    spread_of_points = None if point_covariance is None else R.T @ point_covariance @ R
+    moved = np.zeros_like(points_world)  # of the landmarks, camera frame
+    bend_depth = _GATE_1D * float(scale[1] / scale[0])
     # The first rounds forgive a start that is some pixels off; the last is the 95 % gate.
     for gate_factor, iterations in ((9.0, 2), (3.0, 2), (1.0, config.refine_iterations)):
+        spread_here = spread_of_points if gate_factor == 1.0 else None
+        # Depth errs in gross ways (edges, holes filled wrongly): beyond 3 gates it has no say.
+        bends = _GATE_2D * min(gate_factor, 1.0 / scale[0]), bend_depth, 3.0 * _GATE_1D / scale[0]
         for _ in range(iterations):
-            residuals, J = _residuals_with_shutter(points_world, pixels, K, T, row_fraction, psi)
-            squared = np.einsum("nk,nk->n", residuals, residuals)
-            active = squared < gate_factor * gate
+            at = measured.linearize(points_world, moved, T, row_fraction, psi)
+            active = at.squared_px < gate_factor * gate
             if active.sum() < config.min_inliers:
                 return None
-            bend = gate * min(gate_factor * pixel_scale, 1.0) ** 2
-            weights = active * np.minimum(1.0, np.sqrt(bend / np.maximum(squared, 1e-12)))
-            weights /= config.pixel_sigma**2
-            system, gradient = _normal_equations(J, residuals, weights)
-            if depth is not None and depth_sigma is not None:
-                apart, J_depth = depth_residuals(points_world, depth, T)
-                depth_weights = _depth_weights(apart, depth_sigma, active, depth_scale)
-                weighted = J_depth * depth_weights[:, None]
-                system[:6, :6] += weighted.T @ J_depth
-                gradient[:6] += weighted.T @ np.where(depth_weights > 0.0, apart, 0.0)
+            information, huber = _information(at, spread_here, active, measured.has_depth, bends)
+            system, gradient = _normal_equations(at.J, information, at.residuals)
             if row_fraction is not None:
                 system[6:, 6:] += np.eye(3) / shutter_sigma**2
                 gradient[6:] += psi / shutter_sigma**2
@@ -201,6 +211,9 @@ def refine_pose(
                 step = -np.linalg.solve(system, gradient)
             except np.linalg.LinAlgError:
                 return None
+            if spread_here is not None:
+                pull = np.matmul(information, (at.residuals + at.J @ step)[:, :, None])
+                moved = -(spread_here @ (at.A.transpose(0, 2, 1) @ pull))[:, :, 0]
             T = T @ se3.exp(step[:6])
             if row_fraction is not None:
                 psi = psi + step[6:]
@@ -216,42 +229,154 @@ def refine_pose(
         return None
     rms_px = float(np.sqrt(squared[inliers].mean()))
     # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
-    is_linear = weights < 0.999 / config.pixel_sigma**2
-    is_depth_linear = depth_weights > 0.0
-    if depth_sigma is not None:
-        is_depth_linear &= depth_weights * depth_sigma**2 < 0.999
-    for J_rows, row_weights, dropped in (
-        (J, weights, is_linear),
-        (J_depth[:, None], depth_weights, is_depth_linear),
-    ):
-        columns = J_rows.shape[2]
-        lost = (J_rows * row_weights[:, None, None])[dropped].reshape(-1, columns)
-        system[:columns, :columns] -= lost.T @ J_rows[dropped].reshape(-1, columns)
-        row_weights[dropped] = 0.0
+    answers = np.where(huber < 0.999, 0.0, 1.0)[:, [0, 0, 1]]
+    information *= answers[:, :, None] * answers[:, None, :]
+    by_residual = np.matmul(at.J.transpose(0, 2, 1), information)  # (N, 6, 3)
+    system = np.tensordot(by_residual, at.J, axes=([0, 2], [0, 1]))
+    if row_fraction is not None:
+        system[6:, 6:] += np.eye(3) / shutter_sigma**2
     try:
         inverse = np.linalg.inv(system)[:6]
     except np.linalg.LinAlgError:
         return None
     # One step from here answers to a change of the residuals by minus these.
-    weighted = (J * weights[:, None, None]).reshape(-1, J.shape[2])
-    by_pixel = (inverse @ weighted.T).reshape(6, -1, 2)
-    by_depth = inverse[:, :6] @ (J_depth * depth_weights[:, None]).T
-    R = T[:3, :3]
-    by_point = np.matmul(by_pixel.transpose(1, 0, 2), J[:, :, :3]).transpose(1, 0, 2)
-    to_landmarks = by_point @ R.T
-    to_landmarks -= by_depth[:, :, None] * R[:, 2]
-    to_noise = np.empty((6, len(points_world), 3))
-    to_noise[:, :, :2] = by_pixel * config.pixel_sigma
-    to_noise[:, :, 2] = 0.0
-    if depth_sigma is not None:
-        to_noise[:, :, 2] = by_depth * np.where(depth_weights > 0.0, depth_sigma, 0.0)
-    whitened = residuals[inliers] / config.pixel_sigma
-    spread = np.array([robust_spread(whitened), np.nan])
-    has_depth = depth_weights > 0.0
-    if depth is not None and depth_sigma is not None and has_depth.any():
+    by_residual = inverse @ by_residual  # (N, 6, 3)
+    to_landmarks = -np.matmul(by_residual, at.A @ T[:3, :3].T).transpose(1, 0, 2)
+    to_noise = np.matmul(by_residual, measured.whitening).transpose(1, 0, 2)
+    spread = np.array([robust_spread(residuals[inliers] / config.pixel_sigma), np.nan])
+    has_depth = information[:, 2, 2] > 0.0
+    if has_depth.any():
+        assert depth is not None
+        assert depth_sigma is not None
         apart, _ = depth_residuals(points_world[has_depth], depth[has_depth], T)
         spread[1] = robust_spread(apart / depth_sigma[has_depth])
     return PnpResult(se3.orthonormalized(T), inliers, to_noise, to_landmarks, rms_px, spread, psi)
+
+
+@dataclass(frozen=True)
+class _Linearized:
+    """Whitened residuals x, y and inverse depth of N landmarks, and their derivatives.
+
+    Attributes:
+        residuals: (N, 3) of the landmarks as they are in the map; zero where unknown.
+        J: (N, 3, 6) by the pose's tangent, or (N, 3, 9) with psi.
+        A: (N, 3, 3) by the landmark, camera frame.
+        squared_px: (N,) reprojection error.
+    """
+
+    residuals: Array
+    J: Array
+    A: Array
+    squared_px: Array
+
+
+class _Measurements:
+    """What a frame measured of N landmarks, and how its noise becomes independent."""
+
+    def __init__(
+        self,
+        pixels: Array,
+        K: Array,
+        depth: Array | None,
+        depth_sigma: Array | None,
+        pixel_sigma: float,
+        scale: Array,
+        depth_follows_x: float,
+    ) -> None:
+        self._pixels, self._K = pixels, K
+        self._pixel_sigma = pixel_sigma * scale[0]
+        count = len(pixels)
+        self.has_depth = np.zeros(count, bool)
+        self._inverse_depth, self._per_sigma = np.zeros(count), np.zeros(count)
+        if depth is not None and depth_sigma is not None:
+            with np.errstate(invalid="ignore"):
+                self.has_depth = (depth > 0.0) & (depth_sigma > 0.0)
+            known = self.has_depth
+            self._inverse_depth[known] = 1.0 / depth[known]
+            self._per_sigma[known] = depth[known] ** 2 / (depth_sigma[known] * scale[0])
+        by_x = depth_follows_x * scale[1] / scale[0]
+        self._mix = np.array([-by_x, 1.0]) / np.sqrt(1.0 - depth_follows_x**2)
+        # By noise of x, y and depth in units of the configured sigma.
+        self.whitening = np.diag([1.0 / scale[0], 1.0 / scale[0], -self._mix[1] / scale[0]])
+        self.whitening[2, 0] = self._mix[0] / scale[0]
+
+    def linearize(
+        self,
+        points_world: Array,
+        moved: Array,
+        T_world_cam: Array,
+        row_fraction: Array | None,
+        psi: Array,
+    ) -> _Linearized:
+        """Evaluate residuals and derivatives with the landmarks moved, camera frame. (N, 3)."""
+        points_cam = (points_world - T_world_cam[:3, 3]) @ T_world_cam[:3, :3] + moved
+        px, J_px = _pixel_residuals(points_cam, self._pixels, self._K)
+        px, J_px = _with_shutter(px, J_px, row_fraction, psi)
+        J = np.zeros((len(px), 3, J_px.shape[2]))
+        J[:, :2] = J_px / self._pixel_sigma
+        residuals = np.empty((len(px), 3))
+        residuals[:, :2] = px / self._pixel_sigma
+        z = np.maximum(points_cam[:, 2], 0.01)
+        by_z = -self._per_sigma / z**2
+        residuals[:, 2] = (1.0 / z - self._inverse_depth) * self._per_sigma
+        J[:, 2, 2] = -by_z
+        J[:, 2, 3] = -points_cam[:, 1] * by_z
+        J[:, 2, 4] = points_cam[:, 0] * by_z
+        if self._mix[0]:
+            known = self.has_depth
+            for rows in (residuals, J):
+                rows[known, 2] = self._mix[1] * rows[known, 2] + self._mix[0] * rows[known, 0]
+        A = -J[:, :, :3]
+        residuals -= np.matmul(A, moved[:, :, None])[:, :, 0]
+        squared = (residuals[:, :2] ** 2).sum(axis=1) * self._pixel_sigma**2
+        return _Linearized(residuals, J, A, squared)
+
+
+def _information(
+    at: _Linearized,
+    spread_of_points: Array | None,
+    active: Array,
+    has_depth: Array,
+    bends: tuple[float, float, float],
+) -> tuple[Array, Array]:
+    """Return the information (N, 3, 3) of whitened residuals, and Huber's weights (N, 2) in it.
+
+    Pixels and depth have a loss of their own, each by what noise and landmark allow it.
+    """
+    squared = at.residuals**2
+    if spread_of_points is None:
+        px, apart = squared[:, 0] + squared[:, 1], squared[:, 2]
+    else:
+        S = at.A @ spread_of_points @ at.A.transpose(0, 2, 1)
+        S[:, [0, 1, 2], [0, 1, 2]] += 1.0
+        px = squared[:, 0] * S[:, 1, 1] + squared[:, 1] * S[:, 0, 0]
+        px -= 2.0 * at.residuals[:, 0] * at.residuals[:, 1] * S[:, 0, 1]
+        px /= S[:, 0, 0] * S[:, 1, 1] - S[:, 0, 1] ** 2
+        apart = squared[:, 2] / S[:, 2, 2]
+    huber = np.sqrt(np.stack([px, apart], axis=1))
+    huber = np.minimum(1.0, np.array(bends[:2]) / np.maximum(huber, 1e-6))
+    weights = np.sqrt(huber[:, [0, 0, 1]]) * active[:, None]
+    weights[~has_depth | (apart > bends[2] ** 2), 2] = 0.0
+    if spread_of_points is None:
+        information = np.zeros((len(squared), 3, 3))
+        information[:, [0, 1, 2], [0, 1, 2]] = weights**2
+    else:
+        information = _inverse_symmetric(S)
+        information *= weights[:, :, None] * weights[:, None, :]
+    return information, huber
+
+
+def _inverse_symmetric(S: Array) -> Array:
+    """Return the inverses of positive definite matrices (N, 3, 3); faster than LAPACK's."""
+    a, b, c = S[:, 0, 0], S[:, 0, 1], S[:, 0, 2]
+    d, e, f = S[:, 1, 1], S[:, 1, 2], S[:, 2, 2]
+    first, second, third = d * f - e * e, c * e - b * f, b * e - c * d
+    fourth, fifth, last = a * f - c * c, b * c - a * e, a * d - b * b
+    inverse = np.stack(
+        [first, second, third, second, fourth, fifth, third, fifth, last], axis=1
+    ).reshape(-1, 3, 3)
+    inverse /= (a * first + b * second + c * third)[:, None, None]
+    return inverse
 
 
 def robust_spread(residuals: Array) -> float:
@@ -275,6 +400,12 @@ def _residuals_with_shutter(
     camera does: the columns of psi are s times those of the rotation.
     """
     residuals, J = reprojection_residuals(points_world, pixels, K, T_world_cam)
+    return _with_shutter(residuals, J, row_fraction, psi)
+
+
+def _with_shutter(
+    residuals: Array, J: Array, row_fraction: Array | None, psi: Array
+) -> tuple[Array, Array]:
     if row_fraction is None:
         return residuals, J
     J_psi = row_fraction[:, None, None] * J[:, :, 3:]
@@ -297,6 +428,11 @@ def reprojection_residuals(
         residuals of 1e6 px and a zero Jacobian: no gate lets them in.
     """
     points_cam = (points_world - T_world_cam[:3, 3]) @ T_world_cam[:3, :3]
+    return _pixel_residuals(points_cam, pixels, K)
+
+
+def _pixel_residuals(points_cam: Array, pixels: Array, K: Array) -> tuple[Array, Array]:
+    """Return the same of points (N, 3) in the camera frame."""
     z = points_cam[:, 2]
     behind = z < 0.01
     inverse_z = 1.0 / np.where(behind, 1.0, z)
@@ -336,17 +472,7 @@ def depth_residuals(points_world: Array, depth: Array, T_world_cam: Array) -> tu
     return points_cam[:, 2] - depth, J
 
 
-def _normal_equations(J: Array, residuals: Array, weights: Array) -> tuple[Array, Array]:
+def _normal_equations(J: Array, information: Array, residuals: Array) -> tuple[Array, Array]:
     flat = J.reshape(-1, J.shape[2])
-    weighted = (J * weights[:, None, None]).reshape(flat.shape)
+    weighted = np.matmul(information, J).reshape(flat.shape)
     return weighted.T @ flat, weighted.T @ residuals.ravel()
-
-
-def _depth_weights(apart: Array, depth_sigma: Array, active: Array, scale: float) -> Array:
-    """Return the weights (N,) of depth residuals (N,), 1 / metres^2; 0 where there is none."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        whitened = np.abs(apart) / depth_sigma
-        # Depth errs in gross ways (edges, holes filled wrongly): beyond 3 gates it has no say.
-        is_used = active & (depth_sigma > 0.0) & (whitened < 3.0 * np.sqrt(_CHI2_95_1D))
-        huber = np.minimum(1.0, scale * np.sqrt(_CHI2_95_1D) / np.maximum(whitened, 1e-12))
-        return np.where(is_used, huber / depth_sigma**2, 0.0)

@@ -268,6 +268,8 @@ def refine_on_map(
         row_fractions(observation)[keypoints],
         shutter_sigma,
         local_map.noise.scale,
+        local_map.point_covariance_of(matched_rows),
+        local_map.noise.depth_follows_x,
     )
     if pose is None:
         return None

@@ -41,12 +41,15 @@ class NoiseModel:
     Args:
         is_stereo: Whether depth comes from a disparity. Half of its variance is then that of x in
             the left image: where x is too large, depth is too small.
+        is_depth_common: Whether most of the error of depth is common to neighbours, as in what a
+            depth camera's calibration lacks.
     """
 
-    def __init__(self, is_stereo: bool) -> None:
-        x_in_depth = -np.sqrt(0.5) if is_stereo else 0.0
+    def __init__(self, is_stereo: bool, is_depth_common: bool = False) -> None:
+        self.is_depth_common = is_depth_common
+        self.depth_follows_x = float(np.sqrt(0.5)) if is_stereo else 0.0  # inverse depth, that is
         self._mixing = np.eye(3, dtype=np.float32)  # of independent draws
-        self._mixing[2] = x_in_depth, 0.0, np.sqrt(1.0 - x_in_depth**2)
+        self._mixing[2] = -self.depth_follows_x, 0.0, np.sqrt(1.0 - self.depth_follows_x**2)
         self._rng = np.random.default_rng(0)  # the same input gives the same output
         self.scale = np.ones(2)  # of the configured sigma of pixels and of depths
         self.is_known = False

@@ -236,7 +236,8 @@ class VisualOdometry:
         return self._result(observation, watch, tracked, matches, is_keyframe)
 
     def _make_map(self) -> LocalMap:
-        return LocalMap(self.config.local_map, NoiseModel(self.config.mode == "stereo"))
+        mode = self.config.mode
+        return LocalMap(self.config.local_map, NoiseModel(mode == "stereo", mode == "rgbd"))
 
     def _clear(self, T_world_start: Array, start_error: PoseError, local_map: LocalMap) -> None:
         self._bundle.drop()

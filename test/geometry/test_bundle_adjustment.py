@@ -192,6 +192,34 @@ def test_a_point_errs_the_way_that_its_depth_does() -> None:
         depth_sigma=made.depth_sigma[first],
         samples=BundleSamples(np.zeros((1, 6, 3)), noise),
     )
-    samples = follow_points(seen, 0.5)
+    samples, _ = follow_points(seen, 0.5)
     in_camera = np.einsum("ji,njs->nis", made.T_world_cam[0, :3, :3], samples)
     assert (in_camera[:, [0, 1, 2], [0, 1, 2]] > 0.0).all()
+
+
+def test_the_covariance_of_points_is_that_of_their_samples() -> None:
+    """Two fixed cameras, and depth that errs with x as a disparity does."""
+    made, _, _ = problem(np.random.default_rng(12), 2, with_depth=True, noise_px=0.0)
+    seen = made.camera_index < 2
+    independent = np.random.default_rng(13).normal(size=(seen.sum(), 3, 4000))
+    noise = independent.copy()
+    noise[:, 2] = -0.7 * independent[:, 0] + np.sqrt(1.0 - 0.7**2) * independent[:, 2]
+    _, _, points = problem(np.random.default_rng(12), 2, with_depth=True)
+    window = dataclasses.replace(
+        made,
+        T_world_cam=made.T_world_cam[:2],
+        K=made.K[:2],
+        is_fixed=np.ones(2, bool),
+        points_world=points,
+        camera_index=made.camera_index[seen],
+        point_index=made.point_index[seen],
+        pixels=made.pixels[seen],
+        depth=made.depth[seen],
+        depth_sigma=np.full(seen.sum(), 0.05),
+        depth_follows_x=0.7,
+        samples=BundleSamples(np.zeros((2, 6, 4000)), noise),
+    )
+    samples, covariance = follow_points(window, 0.5)
+    sampled = np.einsum("nis,njs->nij", samples, samples) / 4000
+    size = np.trace(covariance, axis1=1, axis2=2)[:, None, None]
+    np.testing.assert_allclose(sampled / size, covariance / size, atol=0.06)
