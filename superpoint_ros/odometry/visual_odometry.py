@@ -223,6 +223,8 @@ class VisualOdometry:
             tracked = self._find_pose(observation)
             if self._frames_since_keyframe == 1 and len(self._map.keyframes) == 1:
                 tracked = self._straighten_first_keyframe(observation, tracked)
+            if tracked is not None and not self._map.noise.is_known:
+                tracked = self._learn_noise(observation, tracked)
         if tracked is None:
             return self._miss(observation, watch)
         matches = self._matches_with_reference(tracked)
@@ -392,6 +394,13 @@ class VisualOdometry:
             tracked = self._find_pose(observation)
         return tracked
 
+    def _learn_noise(self, observation: Observation, tracked: TrackedFrame) -> TrackedFrame:
+        """Take the noise from the first frame after the first keyframe, and its pose again."""
+        # The landmarks come from one keyframe, so the residuals hold the noise twice.
+        self._map.noise.adapt(tracked.spread / np.sqrt(2.0))
+        self._follow_new_landmarks(0)
+        return self._find_pose(observation) or tracked
+
     def _relocalize(self, observation: Observation) -> TrackedFrame | None:
         """Try the newest keyframe and, in turn, some of the older ones."""
         config = self.config.tracking
@@ -430,10 +439,6 @@ class VisualOdometry:
         return self._result(observation, watch, is_keyframe=is_started)
 
     def _take_pose(self, observation: Observation, tracked: TrackedFrame) -> None:
-        if not self._map.noise.is_known:
-            # The landmarks come from one keyframe, so the residuals hold the noise twice.
-            self._map.noise.adapt(tracked.spread / np.sqrt(2.0))
-            self._follow_new_landmarks(0)
         before, T_before_now = self._error, se3.inverse(self._T_world_cam) @ tracked.T_world_cam
         rows = self._map.rows_of(tracked.sensitivity.landmark_ids)
         self._error = uncertainty.pose_error(

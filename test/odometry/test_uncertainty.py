@@ -80,6 +80,27 @@ def test_nees_is_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert last > 1.3 * first
 
 
+def test_the_first_pose_knows_the_noise_that_it_taught() -> None:
+    """It is found anew: Huber's loss turned linear too late before the noise was known."""
+    world = small_room(60)
+    world.noise_px = 0.1
+    frames = [world.observe(k, se3.exp(k * CURVE), True) for k in range(2)]
+    for i, frame in enumerate(frames):  # wrong by a few of its sigmas, below the gate
+        frame.pixels[::8] += [1.2, -0.6] if i else [0.0, 0.0]
+    learning, knowing = (
+        VisualOdometry(from_mapping(OdometryConfig, {"mode": "rgbd"})) for _ in range(2)
+    )
+    results = [learning.track(frame) for frame in frames]
+    knowing.track(frames[0])
+    knowing._map.noise.adapt(learning._map.noise.scale)
+    knowing._follow_new_landmarks(0)
+    expected = knowing.track(frames[1]).T_world_cam
+    for odometry in (learning, knowing):
+        odometry.close()
+    assert results[1].T_world_cam is not None
+    np.testing.assert_allclose(results[1].T_world_cam, expected, atol=2e-5)
+
+
 def test_a_new_map_after_a_blackout_says_how_little_is_known() -> None:
     world = small_room(40)
     world.clutter = 40  # what is seen while lost speaks against the map; darkness does not
