@@ -174,8 +174,9 @@ def _too_lost(run: ReadoutRun) -> str:
 
 
 def _too_uncertain(run: ReadoutRun, sigma: float) -> str:
+    error = f"{1e3 * sigma:.1f}" if sigma < _LIMIT else f"more than {1e3 * _LIMIT:.0f}"
     return (
-        f"uncertain to {1e3 * sigma:.1f} ms: the image moved at {np.degrees(run.flow):.0f} "
+        f"uncertain to {error} ms: the image moved at {np.degrees(run.flow):.0f} "
         f"degrees a second in {run.num_frames} frames"
     )
 
