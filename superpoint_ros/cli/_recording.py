@@ -64,6 +64,35 @@ def add_source_arguments(parser: argparse.ArgumentParser, with_truth: bool = Tru
     return group
 
 
+def add_slop_argument(source: Any) -> None:
+    """Declare --slop in the group of `add_source_arguments`."""
+    source.add_argument(
+        "--slop",
+        type=float,
+        default=0.02,
+        metavar="S",
+        help="largest gap between the stamps of image and depth, seconds (default 0.02)",
+    )
+
+
+def add_method_arguments(parser: argparse.ArgumentParser) -> Any:
+    """Declare weights and settings of a run; return the group, for more of the kind."""
+    method = parser.add_argument_group("how to run")
+    method.add_argument(
+        "--weights", default="", metavar="FILE", help="a file, or small; default: the full ones"
+    )
+    method.add_argument("--max-keypoints", type=int, default=None, metavar="N")
+    method.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting of the extractor or the odometry, such as keypoints.nms_radius=3; "
+        "may be repeated",
+    )
+    return method
+
+
 def wanted_topics(args: argparse.Namespace) -> SensorTopics:
     """Return what the arguments of `add_source_arguments` settle."""
     from superpoint_ros.evaluation.sensors import SensorTopics

@@ -22,6 +22,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.cli._recording import (
+    add_method_arguments,
+    add_slop_argument,
     add_source_arguments,
     check_units,
     progress_bar,
@@ -42,13 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("bag", metavar="BAG", help="bag directory or file, or image folder")
     source = add_source_arguments(parser, with_truth=False)
-    source.add_argument(
-        "--slop",
-        type=float,
-        default=0.02,
-        metavar="S",
-        help="largest gap between the stamps of image and depth, seconds (default 0.02)",
-    )
+    add_slop_argument(source)
     source.add_argument(
         "--max-frames",
         type=int,
@@ -56,18 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="use the first N frames (default 600); 0: all; half a megabyte each goes to $TMPDIR",
     )
-    method = parser.add_argument_group("how to run")
-    method.add_argument(
-        "--weights", default="", metavar="FILE", help="a file, or small; default: the full ones"
-    )
-    method.add_argument("--max-keypoints", type=int, default=None, metavar="N")
-    method.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any setting of the extractor or the odometry; may be repeated",
-    )
+    add_method_arguments(parser)
     parser.add_argument("--json", metavar="FILE", default="", help="write the result to FILE")
 
 

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.cli._recording import (
+    add_method_arguments,
+    add_slop_argument,
     add_source_arguments,
     check_units,
     is_topic,
@@ -53,34 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bags", metavar="BAG", nargs="+", help="bag directory or file, or image folder"
     )
     source = add_source_arguments(parser)
-    source.add_argument(
-        "--slop",
-        type=float,
-        default=0.02,
-        metavar="S",
-        help="largest gap between the stamps of image and depth, seconds (default 0.02)",
-    )
+    add_slop_argument(source)
     source.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth image")
     source.add_argument("--max-frames", type=int, default=0, metavar="N", help="stop after N")
 
-    method = parser.add_argument_group("how to run")
-    method.add_argument(
-        "--weights", default="", metavar="FILE", help="a file, or small; default: the full ones"
-    )
-    method.add_argument("--max-keypoints", type=int, default=None, metavar="N")
+    method = add_method_arguments(parser)
     method.add_argument(
         "--descriptors",
         choices=("f16", "f32"),
         default="f16",
         help="f16 (default) rounds them as the features message does",
-    )
-    method.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any setting of the extractor or the odometry, such as keypoints.nms_radius=3; "
-        "may be repeated",
     )
 
     compare = parser.add_argument_group("what to compare")
