@@ -96,6 +96,16 @@ def cell_centres(size_hw: tuple[int, int], device: torch.device | str = "cpu") -
     return torch.stack([grid_x, grid_y], dim=-1)
 
 
+def pixel_grid(size_hw: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+    """Return the pixel (x, y) of every pixel of an image: (H, W, 2) float32."""
+    y, x = torch.meshgrid(
+        torch.arange(size_hw[0], dtype=torch.float32, device=device),
+        torch.arange(size_hw[1], dtype=torch.float32, device=device),
+        indexing="ij",
+    )
+    return torch.stack([x, y], dim=-1)
+
+
 def normalise_pixels(pixels: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """Map pixels (..., 2), (x, y), to [-1, 1] as `grid_sample(align_corners=False)` reads them.
 

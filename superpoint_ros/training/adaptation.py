@@ -28,7 +28,7 @@ from superpoint_ros.evaluation.detector import measure_repeatability
 from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.classical import find_peaks
 from superpoint_ros.files import replaced
-from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap, normalise_pixels
+from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap, normalise_pixels, pixel_grid
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
 from superpoint_ros.training.corner_votes import CornerConfig, vote
 from superpoint_ros.training.datasets import label_path, list_photos, read_photo
@@ -93,12 +93,7 @@ def adapt(
     height, width = image.shape
     size_hw = (height, width)
     device = image.device
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device, dtype=torch.float32),
-        torch.arange(width, device=device, dtype=torch.float32),
-        indexing="ij",
-    )
-    pixels = torch.stack([x, y], -1).reshape(1, -1, 2)
+    pixels = pixel_grid(size_hw, device).reshape(1, -1, 2)
     total = torch.zeros(size_hw, device=device)
     count = torch.zeros(size_hw, device=device)
     everywhere = torch.ones((1, 1, *size_hw), device=device)

@@ -20,6 +20,7 @@ from superpoint_ros.network.cells import (
     DUSTBIN,
     logits_to_heatmap,
     normalise_pixels,
+    pixel_grid,
 )
 from superpoint_ros.training.distributed import sum_over_processes
 
@@ -215,7 +216,7 @@ def detected_mass(
     (paper, Sec. 5), but each detection keeps its sub-pixel position: warped heatmaps blur.
 
     Args:
-        logits: (B, 65, Hc, Wc) of view a, the best trained so far.
+        logits: (B, 65, Hc, Wc) of view a.
         H_b_a: (B, 3, 3) pixels of a to pixels of b; both views are of one size.
         max_keypoints: Per view, best first.
         radius: A keypoint's mass is the probability in the square window of this radius around it,
@@ -241,12 +242,7 @@ def detected_mass(
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
         laid.scatter_add_(1, index.long(), share * inside)
-    ys, xs = torch.meshgrid(
-        torch.arange(height, device=logits.device, dtype=torch.float32),
-        torch.arange(width, device=logits.device, dtype=torch.float32),
-        indexing="ij",
-    )
-    grid = torch.stack([xs, ys], -1).reshape(1, -1, 2).expand(batch, -1, -1)
+    grid = pixel_grid((height, width), logits.device).reshape(1, -1, 2).expand(batch, -1, -1)
     x, y = warp_points_batch(torch.linalg.inv(H_b_a), grid).unbind(-1)
     edge = config.border_px
     is_seen = (x >= edge) & (x < width - edge) & (y >= edge) & (y < height - edge)
