@@ -24,6 +24,7 @@ import numpy as np
 
 from superpoint_ros.data import Array
 from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.pnp import depth_mix, make_depth_independent
 
 _CHI2_95_2D = 5.991
 _GATE = np.sqrt(_CHI2_95_2D)  # of Huber's loss, in standard deviations
@@ -252,9 +253,7 @@ class _Solver:
         K = problem.K[self._camera]
         self._fx, self._fy, self._skew = K[:, 0, 0], K[:, 1, 1], K[:, 0, 1]
         self._centre = K[:, :2, 2]
-        independent = np.sqrt(1.0 - problem.depth_follows_x**2)
-        by_x = problem.noise_scale[1] / problem.noise_scale[0] * problem.depth_follows_x
-        self._mix = np.array([-by_x, 1.0]) / independent
+        self._mix = depth_mix(problem.depth_follows_x, problem.noise_scale)
         self._bend = _GATE * problem.noise_scale[[0, 0, 1]]  # where Huber's loss turns linear
 
     def linearize(self, T_world_cam: Array, points: Array) -> _Linearized:
@@ -280,8 +279,8 @@ class _Solver:
         J[:, 2, 2] = -(inverse_z**2)
         J *= self._scale[:, :, None]
         J[~is_ahead] = 0.0
-        self._make_independent(residuals)
-        self._make_independent(J)
+        for rows in (residuals, J):
+            make_depth_independent(rows, self._has_depth, self._mix)
         # T exp(xi): p_cam' = p_cam - rho - phi x p_cam.
         G = np.zeros((len(p), 3, 6))
         G[:, [0, 1, 2], [0, 1, 2]] = -1.0
@@ -296,12 +295,6 @@ class _Solver:
         cost = float(loss[:, 1:].sum()) + _BEHIND * float((~is_ahead).sum())
         return _Linearized(residuals, weights, J, G, cost)
 
-    def _make_independent(self, rows: Array) -> None:
-        """Take what inverse depth has in common with x out of arrays (M, 3, ...), in place."""
-        if self.problem.depth_follows_x:
-            known = self._has_depth
-            rows[known, 2] = self._mix[1] * rows[known, 2] + self._mix[0] * rows[known, 0]
-
     def step(self, at: _Linearized, T_world_cam: Array, damping: float) -> tuple[Array, Array]:
         """Return the step of the free cameras (F, 6) and of the points (L, 3)."""
         gradient = np.einsum("mki,mk->mi", at.J, at.weights * at.residuals)[:, :, None]
@@ -313,7 +306,7 @@ class _Solver:
     ) -> tuple[Array, Array, Array, Array]:
         """Return what `BundleResult` says of errors: samples, point covariance, noise ratio."""
         noise = samples.noise[self._order] * _AS_RESIDUALS
-        self._make_independent(noise)
+        make_depth_independent(noise, self._has_depth, self._mix)
         # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
         # Not quite zero, so that a point with nothing else remains determined.
         is_linear = at.weights < 1.0

@@ -294,8 +294,7 @@ class _Measurements:
             known = self.has_depth
             self._inverse_depth[known] = 1.0 / depth[known]
             self._per_sigma[known] = depth[known] ** 2 / (depth_sigma[known] * scale[0])
-        by_x = depth_follows_x * scale[1] / scale[0]
-        self._mix = np.array([-by_x, 1.0]) / np.sqrt(1.0 - depth_follows_x**2)
+        self._mix = depth_mix(depth_follows_x, scale)
         # By noise of x, y and depth in units of the configured sigma.
         self.whitening = np.diag([1.0 / scale[0], 1.0 / scale[0], -self._mix[1] / scale[0]])
         self.whitening[2, 0] = self._mix[0] / scale[0]
@@ -322,10 +321,8 @@ class _Measurements:
         J[:, 2, 2] = -by_z
         J[:, 2, 3] = -points_cam[:, 1] * by_z
         J[:, 2, 4] = points_cam[:, 0] * by_z
-        if self._mix[0]:
-            known = self.has_depth
-            for rows in (residuals, J):
-                rows[known, 2] = self._mix[1] * rows[known, 2] + self._mix[0] * rows[known, 0]
+        for rows in (residuals, J):
+            make_depth_independent(rows, self.has_depth, self._mix)
         A = -J[:, :, :3]
         residuals -= np.matmul(A, moved[:, :, None])[:, :, 0]
         squared = (residuals[:, :2] ** 2).sum(axis=1) * self._pixel_sigma**2
@@ -377,6 +374,29 @@ def _inverse_symmetric(S: Array) -> Array:
     ).reshape(-1, 3, 3)
     inverse /= (a * first + b * second + c * third)[:, None, None]
     return inverse
+
+
+def depth_mix(depth_follows_x: float, noise_scale: Array) -> Array:
+    """Return the shares (2,) of x and of inverse depth in what is independent of x.
+
+    Args:
+        depth_follows_x: Correlation of the errors of inverse depth and x.
+        noise_scale: (2,) true noise of pixels and of depths over the one of the whitened rows.
+    """
+    by_x = noise_scale[1] / noise_scale[0] * depth_follows_x
+    return np.asarray(np.array([-by_x, 1.0]) / np.sqrt(1.0 - depth_follows_x**2))
+
+
+def make_depth_independent(rows: Array, has_depth: Array, mix: Array) -> None:
+    """Take what inverse depth has in common with x out of whitened rows, in place.
+
+    Args:
+        rows: (N, 3, ...): of x, y and inverse depth.
+        has_depth: (N,) bool.
+        mix: Of `depth_mix`.
+    """
+    if mix[0]:
+        rows[has_depth, 2] = mix[1] * rows[has_depth, 2] + mix[0] * rows[has_depth, 0]
 
 
 def robust_spread(residuals: Array) -> float:
