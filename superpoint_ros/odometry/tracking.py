@@ -66,7 +66,7 @@ class TrackingConfig(Config):
     sure_share: float = option(
         0.25,
         "Below this share of the last keyframe's landmarks a pose found near the prediction has "
-        "to compete with one found without it.",
+        "to compete with one found three times as far around it, and then without it.",
         minimum=0.0,
         maximum=1.0,
     )
@@ -164,6 +164,7 @@ def track_local_map(
     motion: MotionModel,
     shutter: RollingShutterConfig,
     config: TrackingConfig,
+    reach: float = 1.0,
 ) -> TrackedFrame | None:
     """Find the pose of a frame near a predicted one.
 
@@ -171,20 +172,28 @@ def track_local_map(
     pose with everything in view, and a refinement with depth. The rolling shutter is undone with
     the angular velocity that is known by then.
 
+    Args:
+        observation: The frame.
+        local_map: Landmarks.
+        motion: What predicts the pose.
+        shutter: Of the camera.
+        config: Radii and noise.
+        reach: How many times the search radius to go.
+
     Returns:
         The frame; None if too few landmarks agree on a pose.
     """
     raw = observation
     observation = compensate_rolling_shutter(raw, shutter.readout * motion.angular_velocity)
     size_hw = observation.features.image_size_hw
-    scale = size_hw[1] / 640.0
+    radius_px = reach * config.search_radius_px * size_hw[1] / 640.0
     undistorted = _undistorted_features(observation)
     T_world_cam_predicted = motion.predict(observation.stamp_ns)
     rows, predicted = _select(
         local_map,
         T_world_cam_predicted,
         observation,
-        config.search_radius_px * scale,
+        radius_px,
         config.max_landmarks_wide,
     )
     if len(rows) < config.min_inliers:
@@ -193,7 +202,7 @@ def track_local_map(
         local_map.features_of(rows, predicted, size_hw),
         undistorted,
         predicted,
-        config.search_radius_px * scale,
+        radius_px,
         _match_config(config.min_similarity, config.max_ratio),
     )
     pose = _robust_pose(local_map.points[rows[pairs[:, 0]]], observation, pairs[:, 1], config)

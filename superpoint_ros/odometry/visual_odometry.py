@@ -51,6 +51,7 @@ from superpoint_ros.profiling import Stopwatch
 # no use; a choice of several starts the map as early as can be. The others only witness.
 _EARLY_VIEWS = 15
 _FIRST_VIEW_EVERY = 3
+_FARTHER = 3.0  # times the search radius: a head that starts to turn between two frames
 _STRAIGHTENING_ROUNDS = 2  # each divides what is left of the shear by about ten
 
 
@@ -355,10 +356,16 @@ class VisualOdometry:
         config, shutter = self.config.tracking, self.config.rolling_shutter
         if self._state == TrackingState.TRACKING:
             reference = self._map.keyframes[-1]
+            sure = config.sure_share * reference.num_tracked
             tracked = track_local_map(observation, self._map, self._motion, shutter, config)
-            # A wrong prediction finds a wrong pose that few landmarks agree on by chance: one
-            # found without prediction competes.
-            if _count(tracked) < config.sure_share * reference.num_tracked:
+            # A wrong prediction finds nothing, or a wrong pose that few landmarks agree on by
+            # chance: one found farther around it competes, then one without prediction.
+            if _count(tracked) < sure:
+                farther = track_local_map(
+                    observation, self._map, self._motion, shutter, config, _FARTHER
+                )
+                tracked = _better(tracked, farther)
+            if _count(tracked) < sure:
                 unguided = track_keyframe(
                     observation,
                     self._map,
@@ -368,8 +375,7 @@ class VisualOdometry:
                     config,
                     config.min_inliers,
                 )
-                if _count(unguided) > _count(tracked):
-                    tracked = unguided
+                tracked = _better(tracked, unguided)
             if _count(tracked) >= config.min_inliers:
                 return tracked
         return self._relocalize(observation)
@@ -422,8 +428,7 @@ class VisualOdometry:
                 config,
                 config.relocalization_inliers,
             )
-            if _count(tracked) > _count(best):
-                best = tracked
+            best = _better(best, tracked)
         return best
 
     def _miss(self, observation: Observation, watch: Stopwatch) -> TrackingResult:
@@ -566,6 +571,11 @@ class VisualOdometry:
 
 def _count(tracked: TrackedFrame | None) -> int:
     return 0 if tracked is None else tracked.num_inliers
+
+
+def _better(first: TrackedFrame | None, second: TrackedFrame | None) -> TrackedFrame | None:
+    """Return the frame that more landmarks agree on; the first on a tie."""
+    return second if _count(second) > _count(first) else first
 
 
 def _common(ids_a: Array, ids_b: Array) -> tuple[Array, Array]:

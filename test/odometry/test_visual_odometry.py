@@ -101,6 +101,24 @@ def test_rgbd_bears_pure_rotation_and_knows_the_way_back(room: PointWorld) -> No
     assert np.degrees(np.linalg.norm(se3.log_so3(last[:3, :3]))) < 0.3
 
 
+def test_a_sudden_turn_before_a_facade_does_not_lose_the_camera() -> None:
+    """Windows that look alike every 250 pixels, and a turn of 80 pixels more than expected.
+
+    Too far for the search around the prediction, and without one nothing can be told apart.
+    """
+    rng = np.random.default_rng(22)
+    period, base = 1.5, rng.uniform([0.0, -1.4], [1.5, 1.4], (200, 2))
+    xy = np.concatenate([base + np.array([period * i, 0.0]) for i in range(-5, 5)])
+    look = np.tile(rng.normal(size=(len(base), 1024)), (10, 1))
+    look /= np.linalg.norm(look, axis=1, keepdims=True)
+    world = PointWorld(np.column_stack([xy, np.full(len(xy), 3.0)]), look, rng)
+    degrees = [0.0, 0.1, 0.2, 0.3, 9.3, 9.4]
+    poses = [se3.exp(np.array([0, 0, 0, 0, np.radians(d), 0])) for d in degrees]
+    results = run(VisualOdometry(config("rgbd")), world, poses)
+    assert all(r.T_world_cam is not None for r in results)
+    assert position_errors(results, poses).max() < 0.02
+
+
 def test_a_pattern_that_repeats_does_not_catch_a_camera_that_jumps() -> None:
     """A jump of one period: where landmarks are expected, others that look like them are found.
 
