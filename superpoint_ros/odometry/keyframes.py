@@ -94,3 +94,11 @@ def is_keyframe_due(
     turn_deg = float(np.degrees(np.linalg.norm(motion[3:])))
     way = float(np.linalg.norm(motion[:3]))
     return turn_deg > config.max_rotation_deg or way > config.max_translation_ratio * median_depth
+
+
+def common_landmarks(ids_a: Array, ids_b: Array) -> tuple[Array, Array]:
+    """Return the positions in a and in b of the landmarks that both hold."""
+    keypoints_a = np.flatnonzero(ids_a != NO_LANDMARK)
+    keypoints_b = np.flatnonzero(ids_b != NO_LANDMARK)
+    _, in_a, in_b = np.intersect1d(ids_a[keypoints_a], ids_b[keypoints_b], return_indices=True)
+    return keypoints_a[in_a], keypoints_b[in_b]

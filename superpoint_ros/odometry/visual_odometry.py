@@ -27,6 +27,7 @@ from superpoint_ros.odometry.keyframes import (
     NO_LANDMARK,
     Keyframe,
     KeyframeConfig,
+    common_landmarks,
     is_keyframe_due,
 )
 from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
@@ -534,7 +535,7 @@ class VisualOdometry:
 
     def _matches_with_reference(self, tracked: TrackedFrame) -> Matches:
         reference = self._map.keyframes[-1]
-        of_reference, of_frame = _common(reference.landmark_ids, tracked.matched_ids)
+        of_reference, of_frame = common_landmarks(reference.landmark_ids, tracked.matched_ids)
         return Matches(
             indices=np.column_stack([of_reference, of_frame]),
             inliers=tracked.landmark_ids[of_frame] != NO_LANDMARK,
@@ -576,11 +577,3 @@ def _count(tracked: TrackedFrame | None) -> int:
 def _better(first: TrackedFrame | None, second: TrackedFrame | None) -> TrackedFrame | None:
     """Return the frame that more landmarks agree on; the first on a tie."""
     return second if _count(second) > _count(first) else first
-
-
-def _common(ids_a: Array, ids_b: Array) -> tuple[Array, Array]:
-    """Return the positions in a and in b of the landmarks that both hold."""
-    keypoints_a = np.flatnonzero(ids_a != NO_LANDMARK)
-    keypoints_b = np.flatnonzero(ids_b != NO_LANDMARK)
-    _, in_a, in_b = np.intersect1d(ids_a[keypoints_a], ids_b[keypoints_b], return_indices=True)
-    return keypoints_a[in_a], keypoints_b[in_b]

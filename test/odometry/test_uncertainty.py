@@ -15,6 +15,8 @@ from superpoint_ros.data import Array
 from superpoint_ros.evaluation.trajectory import pose_nees
 from superpoint_ros.geometry import se3
 from superpoint_ros.odometry import OdometryConfig, VisualOdometry, bundle_thread, uncertainty
+from superpoint_ros.odometry.keyframes import NO_LANDMARK
+from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
 from superpoint_ros.odometry.uncertainty import NoiseModel
 
 from .conftest import FRAME_NS, PointWorld
@@ -63,7 +65,8 @@ def run(seed: int, poses: list[Array]) -> tuple[list[float], list[float], list[A
 def test_nees_is_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drift included: forty frames on a curve, with some five keyframes."""
     # Unlike real keypoints, these have nothing in common from frame to frame.
-    monkeypatch.setattr(uncertainty, "_COMMON_VARIANCE", 1.0)
+    monkeypatch.setattr(uncertainty, "_HIDDEN_VARIANCE", 1.0)
+    monkeypatch.setattr(uncertainty, "_LASTING_SHARE", 0.0)
     poses = [se3.exp(k * CURVE) for k in range(40)]
     runs = [run(seed, poses) for seed in range(RUNS)]
     assert BOUNDS[0] < np.mean([nees for nees, _, _ in runs]) < BOUNDS[1]
@@ -118,6 +121,40 @@ def test_a_new_map_after_a_blackout_says_how_little_is_known() -> None:
     assert np.sqrt(np.diag(after)[:3]).min() > 0.15 > 10 * np.sqrt(np.diag(before)[:3]).max()
 
 
+def test_most_of_a_corners_noise_lasts_from_keyframe_to_keyframe() -> None:
+    view = small_room(70).observe(0, np.eye(4), with_depth=True)
+    count, half = len(view.features), len(view.features) // 2
+    local_map = LocalMap(LocalMapConfig())
+    ids = np.full((3, count), NO_LANDMARK)
+    ids[0] = local_map.add_landmarks(np.ones((count, 3)), np.ones((count, 64)), np.eye(4))
+    # Other keypoints see them later, and ever fewer.
+    ids[1, :half], ids[2, : half // 2] = ids[0, ::-1][:half], ids[0, ::-1][: half // 2]
+    noise = [local_map.add_keyframe(view, np.eye(4), own).noise for own in ids]
+
+    def correlation(first: Array, second: Array) -> float:
+        return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+    before = noise[0][::-1]
+    assert correlation(noise[1][:half], before[:half]) == pytest.approx(0.69 * 0.85, abs=0.03)
+    assert correlation(noise[1][half:], before[half:]) == pytest.approx(0.0, abs=0.03)
+    twice = noise[2][: half // 2], before[: half // 2]
+    assert correlation(*twice) == pytest.approx(0.69 * 0.85**2, abs=0.03)
+    for drawn in noise:
+        assert np.std(drawn) == pytest.approx(1.0, abs=0.02)
+
+
+def test_stereos_pixels_and_depths_share_one_scale() -> None:
+    """Each for itself they ran away from each other, and a map bent by 17 cm."""
+    stereo, rgbd = NoiseModel(is_stereo=True), NoiseModel(is_stereo=False, is_depth_common=True)
+    for noise in (stereo, rgbd):
+        noise.adapt(np.array([0.5, 0.4]))
+        noise.adapt_to_window(np.array([0.8, 1.1]))
+        noise.adapt_to_window(np.array([1.0, np.nan]))
+    np.testing.assert_allclose(rgbd.scale, [0.4, 0.44])
+    np.testing.assert_allclose(stereo.scale[0] / stereo.scale[1], 0.5 / 0.4)
+    assert 0.4 < stereo.scale[0] < 0.5
+
+
 def test_depth_from_a_disparity_errs_with_x() -> None:
     noise = NoiseModel(is_stereo=True)
     drawn = noise.draw(2000).transpose(1, 0, 2).reshape(3, -1)
@@ -126,7 +163,7 @@ def test_depth_from_a_disparity_errs_with_x() -> None:
     np.testing.assert_allclose(np.cov(drawn), expected, atol=0.02)
     gain = np.zeros((3, 1, 3))
     gain[:, 0] = np.eye(3)
-    np.testing.assert_allclose(noise.covariance(gain) / noise.sigma[0] ** 2, expected, atol=1e-6)
+    np.testing.assert_allclose(noise.covariance(gain) / noise.scale[0] ** 2, expected, atol=1e-6)
 
 
 def test_odometry_survives_its_bundle_thread(
