@@ -42,6 +42,33 @@ def check_file(path: Path | str) -> None:
 
 
 @contextlib.contextmanager
+def sole_use(folder: Path | str) -> Iterator[None]:
+    """Make a folder and keep others who ask for its sole use out of it until the block ends.
+
+    Where a file system has no locks nobody is kept out.
+
+    Raises:
+        BlockingIOError: Another process has it.
+        OSError: The folder cannot be made.
+    """
+    check_folder(folder)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        text = "is in use by another process: wait for it, or choose another folder"
+        raise BlockingIOError(errno.EWOULDBLOCK, text, str(folder)) from None
+    except OSError:  # no locks here
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def replaced(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path` that takes its place when the block ends well.
 

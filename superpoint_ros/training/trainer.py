@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from superpoint_ros.config import Config, ConfigError, from_mapping, option, to_mapping
 from superpoint_ros.engines.torch_engine import uses_bf16
-from superpoint_ros.files import write_text
+from superpoint_ros.files import sole_use, write_text
 from superpoint_ros.network.cells import CELL_SIZE, cell_centres
 from superpoint_ros.network.superpoint import (
     HIDDEN_LAYERS,
@@ -180,6 +180,14 @@ class TrainConfig(Config):
             raise ConfigError("is_joint: descriptors need source: photos")
         if self.is_distilled and not self.is_joint:
             raise ConfigError("is_distilled: needs is_joint: true")
+        if self.is_distilled and (self.loss.unmatched_weight, self.loss.other_view_weight) != (
+            1,
+            0,
+        ):
+            raise ConfigError(
+                "is_distilled: the teacher's probabilities replace all labels: leave "
+                "loss.unmatched_weight at 1 and loss.other_view_weight at 0"
+            )
 
 
 def make_source(config: TrainConfig, photos: LabelledPhotos | None) -> BatchSource:
@@ -412,7 +420,23 @@ def train(
         ConfigError: `folder` holds a run with another config, or of another length whose rate has
             begun to fall, or the teacher is missing.
         DivergenceError: Too many losses in a row were not finite.
+        OSError: Another training is at work in `folder`, or nothing can be written there.
     """
+    with ExitStack() as stack:
+        if process_rank() == 0:  # the others belong to it
+            stack.enter_context(sole_use(folder))
+        return _train_alone(config, source, folder, initial, device, stop_after, teacher)
+
+
+def _train_alone(
+    config: TrainConfig,
+    source: BatchSource,
+    folder: Path,
+    initial: dict[str, Any] | None,
+    device: str,
+    stop_after: int | None,
+    teacher: SuperPoint | None,
+) -> Checkpoint:
     if config.is_distilled:
         if teacher is None:
             raise ConfigError("is_distilled: there is no teacher")

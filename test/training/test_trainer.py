@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from superpoint_ros.config import ConfigError
+from superpoint_ros.files import sole_use
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
 from superpoint_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig, label_path
@@ -79,6 +80,23 @@ def test_resuming_with_another_config_is_refused(tmp_path: Path) -> None:
     other = dataclasses.replace(CONFIG, learning_rate=0.5)
     with pytest.raises(ConfigError, match="learning_rate"):
         train(other, make_source(other, None), tmp_path)
+
+
+def test_two_trainings_in_one_folder_are_told_apart(tmp_path: Path) -> None:
+    with (
+        sole_use(tmp_path / "run"),
+        pytest.raises(BlockingIOError, match=r"in use by another process.*run"),
+    ):
+        train(CONFIG, make_source(CONFIG, None), tmp_path / "run", stop_after=3)
+    assert train(CONFIG, make_source(CONFIG, None), tmp_path / "run", stop_after=3).step == 3
+
+
+def test_settings_that_a_teacher_overrules_are_refused() -> None:
+    for loss in (LossConfig(unmatched_weight=0.3), LossConfig(other_view_weight=0.8)):
+        with pytest.raises(
+            ConfigError, match=r"unmatched_weight at 1 and .*other_view_weight at 0"
+        ):
+            TrainConfig(source="photos", is_joint=True, is_distilled=True, loss=loss)
 
 
 @pytest.mark.parametrize("decay_share", [0.0, 0.5])
