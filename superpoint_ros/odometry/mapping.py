@@ -17,6 +17,10 @@ from superpoint_ros.matching import MatchConfig, match, match_guided
 from superpoint_ros.odometry.keyframes import NO_LANDMARK, Keyframe
 from superpoint_ros.odometry.local_map import LocalMap
 
+# A way between two keyframes that is shorter, as a share of the depth of what they see, is known
+# too badly: a wrong match becomes a landmark right before the lens, and pins the camera to it.
+_LEAST_WAY = 0.01
+
 
 @dataclass(frozen=True)
 class MappingConfig(Config):
@@ -56,6 +60,15 @@ class BundleConfig(Config):
     max_iterations: int = option(5, "Most iterations.", minimum=1, maximum=100)
 
 
+def median_depth(local_map: LocalMap, landmark_ids: Array, T_world_cam: Array) -> float:
+    """Return the median depth that the landmarks of a frame's keypoints have; 0 if it has none."""
+    ids = landmark_ids[landmark_ids != NO_LANDMARK]
+    if not len(ids):
+        return 0.0
+    offsets = local_map.points[local_map.rows_of(ids)] - T_world_cam[:3, 3]
+    return float(np.median(offsets @ T_world_cam[:3, 2]))
+
+
 def add_landmarks_from_depth(local_map: LocalMap, keyframe: Keyframe) -> int:
     """Make a landmark of every keypoint with depth that has none; return how many."""
     observation = keyframe.observation
@@ -91,13 +104,14 @@ def add_landmarks_from_views(
 ) -> int:
     """Triangulate keypoints without landmark or depth against neighbours; return how many."""
     count = 0
+    depth = median_depth(local_map, keyframe.landmark_ids, keyframe.T_world_cam)
     for neighbour in _neighbours(local_map, keyframe, config.neighbours):
         mine = _unused(keyframe)
         theirs = _unused(neighbour)
         if len(mine) < 8 or len(theirs) < 8:
             continue
         T_b_a = se3.inverse(keyframe.T_world_cam) @ neighbour.T_world_cam
-        if np.linalg.norm(T_b_a[:3, 3]) < 1e-9:
+        if np.linalg.norm(T_b_a[:3, 3]) <= _LEAST_WAY * depth:
             continue
         a, b = neighbour.observation, keyframe.observation
         pairs = match(

@@ -329,7 +329,7 @@ class VisualOdometry:
             return
         self._map.apply(window, result)
         sigma_before = self._map.noise.sigma[0]
-        self._map.noise.adapt_to_window(result.noise_ratio)
+        self._map.noise.adapt(result.noise_ratio)
         self._map.scale_samples(self._map.noise.sigma[0] / sigma_before)
         wanted = self._samples_at_start(keyframe.stamp_ns)
         self._map.shift_samples(keyframe, wanted - keyframe.error_samples)
@@ -462,16 +462,13 @@ class VisualOdometry:
     # Mapping
 
     def _is_keyframe_due(self, tracked: TrackedFrame) -> bool:
-        seen = tracked.landmark_ids[tracked.landmark_ids != NO_LANDMARK]
-        points = self._map.points[self._map.rows_of(seen)]
-        depth = (points - tracked.T_world_cam[:3, 3]) @ tracked.T_world_cam[:3, 2]
         return is_keyframe_due(
             self.config.keyframes,
             self._map.keyframes[-1],
             tracked.T_world_cam,
             tracked.num_inliers,
             self._frames_since_keyframe,
-            float(np.median(depth)),
+            mapping.median_depth(self._map, tracked.landmark_ids, tracked.T_world_cam),
         )
 
     def _insert_keyframe(self, tracked: TrackedFrame) -> Keyframe:
@@ -529,7 +526,7 @@ class VisualOdometry:
         )
         self._error = dataclasses.replace(self._error, samples=self._error.samples + change)
         if result.noise_ratio is not None:
-            self._map.noise.adapt_to_window(result.noise_ratio)
+            self._map.noise.adapt(result.noise_ratio)
 
     # Answering
 

@@ -119,6 +119,15 @@ def test_a_sudden_turn_before_a_facade_does_not_lose_the_camera() -> None:
     assert position_errors(results, poses).max() < 0.02
 
 
+def test_a_camera_that_stands_still_makes_no_landmarks_before_its_lens(room: PointWorld) -> None:
+    """Keyframes come all the same, a noise apart, and what has no depth would be triangulated."""
+    careless = {"max_error_px": 20.0, "max_ratio": 1.0, "min_similarity": -1.0}
+    odometry = VisualOdometry(config("rgbd", mapping=careless))
+    crowded = dataclasses.replace(room, clutter=400)
+    run(odometry, crowded, [np.eye(4)] * 45)
+    assert odometry.landmarks_world()[:, 2].min() > 1.0
+
+
 def test_a_pattern_that_repeats_does_not_catch_a_camera_that_jumps() -> None:
     """A jump of one period: where landmarks are expected, others that look like them are found.
 
