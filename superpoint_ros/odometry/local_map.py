@@ -95,7 +95,7 @@ class LocalMap:
         self._visible_count = np.empty(0, np.int64)
         self._found_count = np.empty(0, np.int64)
         self._born = np.empty(0, np.int64)  # index of the keyframe that made it
-        self._lasting = np.empty((0, 3, SAMPLES), np.float32)  # of the newest keyframe's noise
+        self._lasting = np.empty((0, 2, SAMPLES), np.float32)  # of the newest keyframe's noise
         self._next_id = 0
         self._next_keyframe = 0
 
@@ -122,7 +122,7 @@ class LocalMap:
             np.array(landmark_ids, np.int64),
             int((landmark_ids != NO_LANDMARK).sum()),
             np.zeros((6, SAMPLES)),
-            self.noise.draw_around(self._lasting),
+            self.noise.draw(self._lasting),
         )
         self._next_keyframe += 1
         self.keyframes.append(keyframe)
@@ -396,12 +396,12 @@ class LocalMap:
         return BundleWindow(problem, [k.index for k in cameras], ids, keypoints_of)
 
     def _continue_noise(self, landmark_ids: Array) -> Array:
-        """Return what lasts (N, 3, S) of the noise of the next keyframe."""
-        count = len(landmark_ids)
-        if not self.keyframes:
-            return self.noise.draw(count)
-        of_before, rows = common_landmarks(self.keyframes[-1].landmark_ids, landmark_ids)
-        return self.noise.draw_lasting(count, rows, self._lasting[of_before])
+        """Return what lasts (N, 2, S) of the noise of the next keyframe."""
+        rows, before = np.empty(0, np.intp), self._lasting
+        if self.keyframes:
+            of_before, rows = common_landmarks(self.keyframes[-1].landmark_ids, landmark_ids)
+            before = self._lasting[of_before]
+        return self.noise.draw_lasting(len(landmark_ids), rows, before)
 
     def _membership(self, ids: Array) -> Callable[[Array], Array]:
         """Return a fast `isin(., ids)` for ids of landmarks in the map and `NO_LANDMARK`."""

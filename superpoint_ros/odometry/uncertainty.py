@@ -29,11 +29,13 @@ _SCALE_LIMITS = (0.05, 5.0)  # of the configured standard deviations
 # Seen from elsewhere, a corner is found elsewhere. In rendered rooms the variance of its place
 # between two views is 0.057 px^2 from frame to frame and 0.134 px^2 over 64 frames: beside
 # 0.028 px^2 that are new in every frame stand 0.06 px^2 that are forgotten over some 60 frames.
-# Here per keyframe, as these come when the view has changed: every 9 frames there.
+# Here per keyframe, as these come when the view has changed: every 9 frames there. Both eyes of a
+# stereo camera see alike, so that cancels in a disparity: its error is new in every frame (its
+# correlation along the same tracks is 0.00 to 0.07).
 _LASTING_SHARE = 0.69  # of the variance
 _LASTING_CORRELATION = 0.85  # from one keyframe to the next
-# Residuals of a window do not show what all its views have in common: by so much the variance is
-# larger.
+# Residuals of a window do not show what all its views have in common: by so much the variance of
+# x and y is larger.
 _HIDDEN_VARIANCE = 2.0
 _FLOOR = 1e-12  # m^2 and rad^2: keeps the covariance of an exact start positive definite
 # How a camera may have moved while it was lost, standard deviations in m/s and rad/s.
@@ -44,43 +46,46 @@ class NoiseModel:
     """Draws of the measurements' noise, as large as the residuals say.
 
     Args:
-        is_stereo: Whether depth comes from a disparity. Half of its variance is then that of x in
-            the left image: where x is too large, depth is too small.
+        is_stereo: Whether depth comes from a disparity. Half of its variance is then that of what
+            is new of x in the left image: where x is too large, depth is too small.
         is_depth_common: Whether most of the error of depth is common to neighbours, as in what a
             depth camera's calibration lacks.
     """
 
     def __init__(self, is_stereo: bool, is_depth_common: bool = False) -> None:
         self.is_depth_common = is_depth_common
-        self.depth_follows_x = float(np.sqrt(0.5)) if is_stereo else 0.0  # inverse depth, that is
-        self._mixing = np.eye(3, dtype=np.float32)  # of independent draws
-        self._mixing[2] = -self.depth_follows_x, 0.0, np.sqrt(1.0 - self.depth_follows_x**2)
+        new_of_disparity = 0.5 if is_stereo else 0.0  # share of variance
+        self._mixing_new = _mixing(np.sqrt(new_of_disparity))
+        # Of inverse depth and all of x, that is.
+        self.depth_follows_x = float(np.sqrt(new_of_disparity * (1.0 - _LASTING_SHARE)))
+        self._mixing = _mixing(self.depth_follows_x)
         self._rng = np.random.default_rng(0)  # the same input gives the same output
         self.scale = np.ones(2)  # of the configured sigma of pixels and of depths
         self.is_known = False
 
-    def draw(self, count: int) -> Array:
-        """Return (count, 3, S): x, y and depth, in units of their standard deviation."""
-        drawn = self._rng.standard_normal((count, 3, SAMPLES), np.float32)
-        return np.asarray(self._mixing @ drawn)
-
     def draw_lasting(self, count: int, rows: Array, before: Array) -> Array:
-        """Return the part (count, 3, S) of a keyframe's noise that the next one has, too.
+        """Return the part (count, 2, S) of a keyframe's noise in x and y that the next has, too.
 
         Args:
             count: Keypoints.
             rows: (M,) those whose landmarks the keyframe before saw.
-            before: (M, 3, S) that part of the noise they had there.
+            before: (M, 2, S) that part of the noise they had there.
         """
-        drawn = self.draw(count)
+        drawn = self._rng.standard_normal((count, 2, SAMPLES), np.float32)
         new = np.float32(np.sqrt(1.0 - _LASTING_CORRELATION**2))
         drawn[rows] = np.float32(_LASTING_CORRELATION) * before + new * drawn[rows]
         return drawn
 
-    def draw_around(self, lasting: Array) -> Array:
-        """Return all of a keyframe's noise (N, 3, S), given the part that lasts."""
-        new = np.float32(np.sqrt(1.0 - _LASTING_SHARE)) * self.draw(len(lasting))
-        return np.asarray(np.float32(np.sqrt(_LASTING_SHARE)) * lasting + new)
+    def draw(self, lasting: Array) -> Array:
+        """Return a keyframe's noise (N, 3, S) in x, y and depth, given what lasts (N, 2, S).
+
+        All are in units of their standard deviation.
+        """
+        drawn = self._rng.standard_normal((len(lasting), 3, SAMPLES), np.float32)
+        drawn = self._mixing_new.astype(np.float32) @ drawn
+        drawn[:, :2] *= np.float32(np.sqrt(1.0 - _LASTING_SHARE))
+        drawn[:, :2] += np.float32(np.sqrt(_LASTING_SHARE)) * lasting
+        return np.asarray(drawn)
 
     def draw_pose(self, covariance: Array) -> Array:
         """Return errors (6, S) of that covariance (6, 6)."""
@@ -92,21 +97,12 @@ class NoiseModel:
         known = np.isfinite(ratio)
         self.scale[known] = np.clip(self.scale * ratio, *_SCALE_LIMITS)[known]
 
-    def adapt_to_window(self, noise_ratio: Array) -> None:
-        """Correct the scale by what a bundle adjustment found its samples to lack. (2,).
-
-        Of stereo both come from the same keypoints: one ratio, or the two run away from each
-        other.
-        """
-        if self.depth_follows_x and np.isfinite(noise_ratio).all():
-            pooled = np.sqrt((2.0 * noise_ratio[0] ** 2 + noise_ratio[1] ** 2) / 3.0)
-            noise_ratio = np.full(2, pooled)
-        self.adapt(noise_ratio)
-
     @property
     def sigma(self) -> Array:
         """Standard deviation (3,) of the draws of x, y and depth over the configured ones."""
-        return np.asarray(self.scale[[0, 0, 1]] * np.sqrt(_HIDDEN_VARIANCE))
+        return np.asarray(
+            self.scale[[0, 0, 1]] * np.sqrt([_HIDDEN_VARIANCE, _HIDDEN_VARIANCE, 1.0])
+        )
 
     def covariance(self, gain: Array) -> Array:
         """Return the covariance (A, A) of what depends on a frame's keypoints by `gain` (A, M, 3).
@@ -115,6 +111,13 @@ class NoiseModel:
         """
         mixed = (gain @ (self.scale[[0, 0, 1], None] * self._mixing)).reshape(len(gain), -1)
         return np.asarray(mixed @ mixed.T)
+
+
+def _mixing(depth_follows_x: float) -> Array:
+    """Return what makes (3, 3) noise of x, y and depth from independent draws."""
+    mixing = np.eye(3)
+    mixing[2] = -depth_follows_x, 0.0, np.sqrt(1.0 - depth_follows_x**2)
+    return mixing
 
 
 @dataclass(frozen=True)

@@ -134,32 +134,23 @@ def test_most_of_a_corners_noise_lasts_from_keyframe_to_keyframe() -> None:
     def correlation(first: Array, second: Array) -> float:
         return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
-    before = noise[0][::-1]
-    assert correlation(noise[1][:half], before[:half]) == pytest.approx(0.69 * 0.85, abs=0.03)
-    assert correlation(noise[1][half:], before[half:]) == pytest.approx(0.0, abs=0.03)
-    twice = noise[2][: half // 2], before[: half // 2]
+    pixels, depths = [drawn[:, :2] for drawn in noise], [drawn[:, 2] for drawn in noise]
+    before = pixels[0][::-1]
+    assert correlation(pixels[1][:half], before[:half]) == pytest.approx(0.69 * 0.85, abs=0.03)
+    assert correlation(pixels[1][half:], before[half:]) == pytest.approx(0.0, abs=0.03)
+    twice = pixels[2][: half // 2], before[: half // 2]
     assert correlation(*twice) == pytest.approx(0.69 * 0.85**2, abs=0.03)
+    assert correlation(depths[1][:half], depths[0][::-1][:half]) == pytest.approx(0.0, abs=0.03)
     for drawn in noise:
         assert np.std(drawn) == pytest.approx(1.0, abs=0.02)
 
 
-def test_stereos_pixels_and_depths_share_one_scale() -> None:
-    """Each for itself they ran away from each other, and a map bent by 17 cm."""
-    stereo, rgbd = NoiseModel(is_stereo=True), NoiseModel(is_stereo=False, is_depth_common=True)
-    for noise in (stereo, rgbd):
-        noise.adapt(np.array([0.5, 0.4]))
-        noise.adapt_to_window(np.array([0.8, 1.1]))
-        noise.adapt_to_window(np.array([1.0, np.nan]))
-    np.testing.assert_allclose(rgbd.scale, [0.4, 0.44])
-    np.testing.assert_allclose(stereo.scale[0] / stereo.scale[1], 0.5 / 0.4)
-    assert 0.4 < stereo.scale[0] < 0.5
-
-
 def test_depth_from_a_disparity_errs_with_x() -> None:
     noise = NoiseModel(is_stereo=True)
-    drawn = noise.draw(2000).transpose(1, 0, 2).reshape(3, -1)
-    expected = np.eye(3)
-    expected[0, 2] = expected[2, 0] = -np.sqrt(0.5)
+    lasting = noise.draw_lasting(2000, np.empty(0, int), np.empty((0, 2, uncertainty.SAMPLES)))
+    drawn = noise.draw(lasting).transpose(1, 0, 2).reshape(3, -1)
+    expected = np.eye(3)  # half of a disparity is of the left eye, of what both do not share
+    expected[0, 2] = expected[2, 0] = -np.sqrt(0.5 * (1.0 - 0.69))
     np.testing.assert_allclose(np.cov(drawn), expected, atol=0.02)
     gain = np.zeros((3, 1, 3))
     gain[:, 0] = np.eye(3)
