@@ -105,6 +105,17 @@ def wanted_topics(args: argparse.Namespace) -> SensorTopics:
     )
 
 
+def check_limits(args: argparse.Namespace, **least: float) -> None:
+    """Check that numbers are finite and not below the least that each may be.
+
+    Raises:
+        ConfigError: One is; it is named as an option.
+    """
+    for name, limit in least.items():
+        if not limit <= getattr(args, name) < math.inf:  # NaN neither
+            raise ConfigError(f"--{name.replace('_', '-')}: must be at least {limit}")
+
+
 def check_units(depth_units_per_metre: float) -> None:
     """Check `--depth-units-per-metre`; 0 stands for what the recording says.
 

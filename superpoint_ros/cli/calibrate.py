@@ -25,6 +25,7 @@ from superpoint_ros.cli._recording import (
     add_method_arguments,
     add_slop_argument,
     add_source_arguments,
+    check_limits,
     check_units,
     progress_bar,
     wanted_topics,
@@ -62,10 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from superpoint_ros.files import write_json
     from superpoint_ros.odometry.readout import MAX_RUNS, estimate_readout
 
-    if args.max_frames < 0:
-        raise ConfigError("--max-frames: must be at least 0")
-    if not 0.0 <= args.slop < math.inf:
-        raise ConfigError("--slop: must be at least 0.0")
+    check_limits(args, max_frames=0, slop=0.0)
     check_units(args.depth_units_per_metre)
     if args.sensor == "homography":
         raise ConfigError("--sensor homography: planar tracking knows no shutter; mono does")

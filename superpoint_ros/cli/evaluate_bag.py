@@ -18,7 +18,6 @@ A recording that cannot be run is named, the others go on, and the exit code is 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from superpoint_ros.cli._recording import (
     add_method_arguments,
     add_slop_argument,
     add_source_arguments,
+    check_limits,
     check_units,
     is_topic,
     progress_bar,
@@ -243,17 +243,7 @@ def _make_plan(args: argparse.Namespace) -> RunPlan:
     from superpoint_ros.evaluation.baselines import check_kinds
     from superpoint_ros.evaluation.conditions import make_curve
 
-    limits = (
-        ("every", 1),
-        ("runs", 1),
-        ("pieces", 0),
-        ("max_frames", 0),
-        ("seed", 0),
-        ("slop", 0.0),
-    )
-    for name, least in limits:
-        if not least <= getattr(args, name) < math.inf:  # NaN neither
-            raise ConfigError(f"--{name.replace('_', '-')}: must be at least {least}")
+    check_limits(args, every=1, runs=1, pieces=0, max_frames=0, seed=0, slop=0.0)
     check_units(args.depth_units_per_metre)
     truth = args.ground_truth
     if len(args.bags) > 1 and truth not in ("", "none") and not is_topic(truth):

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import os
 import signal
 import socket
@@ -33,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from superpoint_ros.cli._recording import (
     add_source_arguments,
+    check_limits,
     check_units,
     read_truth,
     typed_command,
@@ -43,7 +43,6 @@ from superpoint_ros.graph import (
     FEATURES_NODE,
     NAMESPACE,
     TRACKER_NODE,
-    GraphError,
     NodeSpec,
     Value,
     vo_graph,
@@ -152,9 +151,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name, least in (("rate", 0.0), ("every", 1), ("max_frames", 0), ("frames", 1)):
-        if not least <= getattr(args, name) < math.inf:  # NaN neither
-            raise GraphError(f"--{name.replace('_', '-')}: must be at least {least}")
+    check_limits(args, rate=0.0, every=1, max_frames=0, frames=1)
     check_units(args.depth_units_per_metre)
     if args.weights:
         from superpoint_ros.network.weights import find_weights
