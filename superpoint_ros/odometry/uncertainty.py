@@ -55,7 +55,7 @@ class NoiseModel:
     def __init__(self, is_stereo: bool, is_depth_common: bool = False) -> None:
         self.is_depth_common = is_depth_common
         new_of_disparity = 0.5 if is_stereo else 0.0  # share of variance
-        self._mixing_new = _mixing(np.sqrt(new_of_disparity))
+        self._mixing_new = _mixing(np.sqrt(new_of_disparity)).astype(np.float32)
         # Of inverse depth and all of x, that is.
         self.depth_follows_x = float(np.sqrt(new_of_disparity * (1.0 - _LASTING_SHARE)))
         self._mixing = _mixing(self.depth_follows_x)
@@ -82,7 +82,7 @@ class NoiseModel:
         All are in units of their standard deviation.
         """
         drawn = self._rng.standard_normal((len(lasting), 3, SAMPLES), np.float32)
-        drawn = self._mixing_new.astype(np.float32) @ drawn
+        drawn = self._mixing_new @ drawn
         drawn[:, :2] *= np.float32(np.sqrt(1.0 - _LASTING_SHARE))
         drawn[:, :2] += np.float32(np.sqrt(_LASTING_SHARE)) * lasting
         return np.asarray(drawn)

@@ -180,10 +180,8 @@ class TrainConfig(Config):
             raise ConfigError("is_joint: descriptors need source: photos")
         if self.is_distilled and not self.is_joint:
             raise ConfigError("is_distilled: needs is_joint: true")
-        if self.is_distilled and (self.loss.unmatched_weight, self.loss.other_view_weight) != (
-            1,
-            0,
-        ):
+        heeds_labels = self.loss.unmatched_weight != 1.0 or self.loss.other_view_weight != 0.0
+        if self.is_distilled and heeds_labels:
             raise ConfigError(
                 "is_distilled: the teacher's probabilities replace all labels: leave "
                 "loss.unmatched_weight at 1 and loss.other_view_weight at 0"
