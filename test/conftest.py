@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "2")  # children of the tests inherit it
     # On a busy machine two threads that spin for each other make a test ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A shell that runs the tests in the background has them, and their children, ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

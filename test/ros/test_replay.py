@@ -210,8 +210,6 @@ def test_ctrl_c_ends_everything(room, weights, tmp_path, environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs the tests in the background has them ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         events = tmp_path / "events.jsonl"
