@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.cli._recording import (
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     check_units(args.depth_units_per_metre)
     if args.sensor == "homography":
         raise ConfigError("--sensor homography: planar tracking knows no shutter; mono does")
-    with ObservationSpool() as spool:
+    with closing(ObservationSpool()) as spool:
         config = _extract(args, spool)
         with progress_bar(MAX_RUNS, "odometry") as advance:
             estimate = estimate_readout(spool, config, on_run=lambda run: advance())

@@ -8,7 +8,6 @@ import dataclasses
 import pickle
 import tempfile
 from collections.abc import Iterator
-from types import TracebackType
 
 import numpy as np
 
@@ -18,25 +17,14 @@ from superpoint_ros.data import Features, Observation, TrackingResult, TrackingS
 class ObservationSpool:
     """Takes observations as an odometry does, and gives them back in order, as often as asked.
 
-    A context manager; what it holds lies in a temporary file without a name, so nothing is left
-    behind however the process ends. Half a megabyte a frame of 1,000 keypoints: descriptors are
+    What it holds lies in a temporary file without a name, so nothing is left behind however the
+    process ends. Half a megabyte a frame of 1,000 keypoints: descriptors are
     kept as float16, in which those of the features message come.
     """
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="superpoint_spool_")  # noqa: SIM115
         self._count = 0
-
-    def __enter__(self) -> ObservationSpool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._file.close()
 
     def __len__(self) -> int:
         return self._count
@@ -55,6 +43,10 @@ class ObservationSpool:
 
     def reset(self) -> None:
         """Do nothing: who goes through sees the stamps jump back."""
+
+    def close(self) -> None:
+        """Give the disk back."""
+        self._file.close()
 
 
 def _with_descriptors(observation: Observation, kind: type[np.floating]) -> Observation:

@@ -1,6 +1,7 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+from contextlib import closing
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def observation(index: int, rng: np.random.Generator) -> Observation:
 
 def test_what_went_in_comes_out_as_often_as_asked(rng: np.random.Generator) -> None:
     frames = [observation(i, rng) for i in range(3)]
-    with ObservationSpool() as spool:
+    with closing(ObservationSpool()) as spool:
         for frame in frames:
             assert spool.track(frame).T_world_cam is None
         assert len(spool) == 3
@@ -48,5 +49,5 @@ def test_what_went_in_comes_out_as_often_as_asked(rng: np.random.Generator) -> N
 
 
 def test_an_empty_spool_gives_nothing() -> None:
-    with ObservationSpool() as spool:
+    with closing(ObservationSpool()) as spool:
         assert list(spool) == []
