@@ -248,7 +248,8 @@ def refine_pose(
     if has_depth.any():
         assert depth is not None
         assert depth_sigma is not None
-        apart, _ = depth_residuals(points_world[has_depth], depth[has_depth], T)
+        points_cam = (points_world[has_depth] - T[:3, 3]) @ T[:3, :3]
+        apart = points_cam[:, 2] - depth[has_depth]
         spread[1] = robust_spread(apart / depth_sigma[has_depth])
     return PnpResult(se3.orthonormalized(T), inliers, to_noise, to_landmarks, rms_px, spread, psi)
 
@@ -480,16 +481,6 @@ def _pixel_residuals(points_cam: Array, pixels: Array, K: Array) -> tuple[Array,
     residuals[behind] = 1e6
     J[behind] = 0.0
     return residuals, J
-
-
-def depth_residuals(points_world: Array, depth: Array, T_world_cam: Array) -> tuple[Array, Array]:
-    """Return predicted minus measured depth (N,), metres, and its Jacobian (N, 6)."""
-    points_cam = (points_world - T_world_cam[:3, 3]) @ T_world_cam[:3, :3]
-    J = np.zeros((len(points_cam), 6))
-    J[:, 2] = -1.0
-    J[:, 3] = -points_cam[:, 1]
-    J[:, 4] = points_cam[:, 0]
-    return points_cam[:, 2] - depth, J
 
 
 def _normal_equations(J: Array, information: Array, residuals: Array) -> tuple[Array, Array]:

@@ -7,8 +7,8 @@ from superpoint_ros.geometry import pnp, se3
 from superpoint_ros.geometry.pnp import (
     PnpConfig,
     PnpResult,
+    _Measurements,
     _residuals_with_shutter,
-    depth_residuals,
     refine_pose,
     reprojection_residuals,
     solve_pnp,
@@ -91,16 +91,23 @@ def test_jacobians_against_finite_differences() -> None:
     skewed[0, 1] = 3.0
     rows = rng.uniform(-0.5, 0.5, 9)
     _, J = reprojection_residuals(points, pixels, skewed, T)
-    _, J_depth = depth_residuals(points, depth, T)
+    measured = _Measurements(
+        pixels, skewed, depth, np.full(9, 0.02), 0.5, np.array([0.8, 1.5]), depth_follows_x=0.4
+    )
+    nowhere, row_fraction, psi = np.zeros((9, 3)), None, np.zeros(3)
+
+    def whitened(T_world_cam: np.ndarray) -> np.ndarray:
+        return measured.linearize(points, nowhere, T_world_cam, row_fraction, psi).residuals
+
+    J_whitened = measured.linearize(points, nowhere, T, row_fraction, psi).J
     for k in range(6):
         step = np.zeros(6)
         step[k] = 1e-6
         plus, _ = reprojection_residuals(points, pixels, skewed, T @ se3.exp(step))
         minus, _ = reprojection_residuals(points, pixels, skewed, T @ se3.exp(-step))
         np.testing.assert_allclose(J[:, :, k], (plus - minus) / 2e-6, rtol=1e-5, atol=1e-4)
-        plus, _ = depth_residuals(points, depth, T @ se3.exp(step))
-        minus, _ = depth_residuals(points, depth, T @ se3.exp(-step))
-        np.testing.assert_allclose(J_depth[:, k], (plus - minus) / 2e-6, atol=1e-6)
+        expected = (whitened(T @ se3.exp(step)) - whitened(T @ se3.exp(-step))) / 2e-6
+        np.testing.assert_allclose(J_whitened[:, :, k], expected, rtol=1e-5, atol=1e-4)
     # The columns of the shutter: each row sees its own pose T exp(s psi).
     _, J = _residuals_with_shutter(points, pixels, skewed, T, rows, np.zeros(3))
     for k in range(3):
