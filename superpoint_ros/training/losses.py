@@ -18,6 +18,7 @@ from superpoint_ros.features.keypoints import KeypointConfig, extract_keypoints
 from superpoint_ros.network.cells import (
     CELL_SIZE,
     DUSTBIN,
+    cell_centres,
     logits_to_heatmap,
     normalise_pixels,
     pixel_grid,
@@ -128,6 +129,8 @@ def contrastive_loss(
     is_valid: Tensor,
     temperature: float,
     safe_radius_px: float,
+    others_a: Tensor | None = None,
+    others_b: Tensor | None = None,
 ) -> Tensor:
     """Tell each correspondence from all others of its pair, both ways (InfoNCE).
 
@@ -139,6 +142,8 @@ def contrastive_loss(
         is_valid: (B, N) bool; padding is False.
         temperature: Softmax temperature of the cosine similarity.
         safe_radius_px: Pixels.
+        others_a: (B, N, M) cosines of the points of b with what else is in a (`cell_cosines`).
+        others_b: (B, N, M) of the points of a with what else is in b.
 
     Returns:
         Mean over the valid correspondences; 0 if there are none.
@@ -147,14 +152,39 @@ def contrastive_loss(
     count = similarity.shape[1]
     itself = torch.eye(count, dtype=torch.bool, device=similarity.device)
     is_near = (torch.cdist(points_b.float(), points_b.float()) < safe_radius_px) & ~itself
-    similarity = similarity.masked_fill(is_near | ~is_valid[:, None, :], -1.0e4)
-    forward = functional.log_softmax(similarity, 2).diagonal(dim1=1, dim2=2)
-    # Rows of padding are masked for the other direction in the same way.
-    similarity = similarity.masked_fill(~is_valid[:, :, None], -1.0e4)
-    backward = functional.log_softmax(similarity, 1).diagonal(dim1=1, dim2=2)
+    right = similarity.diagonal(dim1=1, dim2=2)
+
+    def cross_entropy(rows: Tensor, others: Tensor | None) -> Tensor:
+        rows = rows.masked_fill(is_near | ~is_valid[:, None, :], -1.0e4)
+        if others is not None:
+            rows = torch.cat([rows, others / temperature], 2)
+        return rows.logsumexp(2) - right
+
+    forward = cross_entropy(similarity, others_b)
+    backward = cross_entropy(similarity.transpose(1, 2), others_a)
     weights = is_valid.float()
-    losses = -(forward + backward) / 2.0 * weights
+    losses = (forward + backward) / 2.0 * weights
     return losses.sum() / _count(weights)
+
+
+def cell_cosines(descriptors: Tensor, dense: Tensor, points: Tensor, is_valid: Tensor) -> Tensor:
+    """Compare points of one view with every cell of the other: with what they are not.
+
+    Args:
+        descriptors: (B, N, D) unit length, of the points in the one view.
+        dense: (B, D, Hc, Wc) of the other view.
+        points: (B, N, 2) where the points lie in the other view, pixels.
+        is_valid: (B, Hc, Wc) bool, cells of the other view that show the photo.
+
+    Returns:
+        (B, N, Hc Wc) cosines; minus infinity, nearly, for cells that are not valid or whose centre
+        is less than a cell away from the point.
+    """
+    size_hw = (CELL_SIZE * dense.shape[2], CELL_SIZE * dense.shape[3])
+    centres = cell_centres(size_hw, dense.device).reshape(1, -1, 2).expand(len(points), -1, -1)
+    is_near = torch.cdist(points.float(), centres) < CELL_SIZE
+    cosines = torch.bmm(descriptors, dense.float().flatten(2))
+    return cosines.masked_fill(is_near | ~is_valid.flatten(1)[:, None], -1.0e4)
 
 
 def is_matched(

@@ -50,6 +50,7 @@ from superpoint_ros.training.distributed import (
     wait_for_all,
 )
 from superpoint_ros.training.losses import (
+    cell_cosines,
     contrastive_loss,
     damp_mass,
     detected_mass,
@@ -99,6 +100,11 @@ class LossConfig(Config):
     temperature: float = option(0.07, "Temperature of the contrastive loss", minimum=0.001)
     safe_radius_px: float = option(
         8.0, "Points nearer than this are no negatives, pixels", minimum=0.0
+    )
+    cell_negatives: bool = option(
+        False,
+        "Contrastive: every cell of the other view is a negative, too, also where the view shows "
+        "what this one does not",
     )
     unmatched_weight: float = option(
         1.0,
@@ -355,13 +361,21 @@ def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, loss: LossCon
         assert batch.points_a is not None
         assert batch.points_b is not None
         assert batch.is_point is not None
+        of_a = sample_descriptors(a.dense_descriptors, batch.points_a, (height, width))
+        of_b = sample_descriptors(b.dense_descriptors, batch.points_b, (height, width))
+        others_a = others_b = None
+        if loss.cell_negatives:
+            others_a = cell_cosines(of_b, a.dense_descriptors, batch.points_a, batch.a.is_valid)
+            others_b = cell_cosines(of_a, b.dense_descriptors, batch.points_b, batch.b.is_valid)
         return contrastive_loss(
-            sample_descriptors(a.dense_descriptors, batch.points_a, (height, width)),
-            sample_descriptors(b.dense_descriptors, batch.points_b, (height, width)),
+            of_a,
+            of_b,
             batch.points_b,
             batch.is_point,
             loss.temperature,
             loss.safe_radius_px,
+            others_a,
+            others_b,
         )
     centres = cell_centres((height, width), device=batch.a.images.device)
     flat = centres.reshape(1, -1, 2).expand(len(batch.H_b_a), -1, -1)

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from superpoint_ros.network.cells import cell_centres
 from superpoint_ros.training.losses import (
+    cell_cosines,
     contrastive_loss,
     damp_mass,
     detected_mass,
@@ -116,6 +117,43 @@ def test_contrastive_loss_of_orthogonal_descriptors_is_known() -> None:
     fewer = math.log(1 + (count - 2) * math.exp(-1 / temperature))
     padded = contrastive_loss(descriptors, descriptors, points, valid, temperature, 8.0)
     assert float(padded) == pytest.approx(fewer, rel=1e-5)
+
+
+def test_contrastive_loss_counts_what_else_is_in_the_other_view() -> None:
+    count, temperature = 4, 0.5
+    descriptors = torch.eye(count)[None]
+    points = torch.arange(count)[None, :, None] * torch.tensor([100.0, 0.0])
+    valid = torch.ones(1, count, dtype=torch.bool)
+    near, nothing = torch.full((1, count, 3), 0.8), torch.full((1, count, 5), -1e4)
+    others = math.exp(-1 / temperature) * (count - 1)
+    forward = math.log(1 + others + 3 * math.exp(-0.2 / temperature))
+    loss = contrastive_loss(
+        descriptors, descriptors, points, valid, temperature, 8.0, others_a=nothing, others_b=near
+    )
+    assert float(loss) == pytest.approx((forward + math.log(1 + others)) / 2, rel=1e-5)
+
+
+def test_cosines_with_cells_leave_out_the_point_itself_and_what_is_not_valid() -> None:
+    generator = torch.Generator().manual_seed(2)
+    dense = functional.normalize(torch.randn((2, 6, 3, 4), generator=generator), dim=1)
+    descriptors = functional.normalize(torch.randn((2, 2, 6), generator=generator), dim=2)
+    points = torch.tensor([[[3.5, 3.5], [15.5, 11.0]], [[-50.0, 0.0], [27.5, 19.5]]])
+    is_valid = torch.ones(2, 3, 4, dtype=torch.bool)
+    is_valid[0, 2, 1] = False
+    cosines = cell_cosines(descriptors, dense, points, is_valid)
+    for n in range(2):
+        for i in range(2):
+            for row in range(3):
+                for column in range(4):
+                    centre = (8 * column + 3.5, 8 * row + 3.5)
+                    is_near = math.dist(centre, points[n, i].tolist()) < 8.0
+                    expected = float(descriptors[n, i] @ dense[n, :, row, column])
+                    if is_near or not is_valid[n, row, column]:
+                        expected = -1e4
+                    value = float(cosines[n, i, 4 * row + column])
+                    assert value == pytest.approx(expected, abs=1e-5)
+    # A cell's neighbours, 8 pixels away, are others; two cells share (15.5, 11).
+    assert (cosines < -1).sum(2).tolist() == [[2, 3], [0, 1]]
 
 
 def test_a_point_is_matched_if_the_nearest_descriptor_lies_near_the_right_place() -> None:

@@ -255,6 +255,20 @@ def test_labels_that_are_not_matched_count_less(tmp_path: Path) -> None:
     assert losses[0.0]["descriptor"] == pytest.approx(losses[1.0]["descriptor"], rel=1e-4)
 
 
+def test_cells_of_the_other_view_are_more_to_be_told_from(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path)
+    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
+    batch = make_source(config, photos)(0)
+    torch.manual_seed(0)
+    network = SuperPoint(TINY).eval()
+    few, many = (
+        compute_losses(network, batch, dataclasses.replace(config, loss=loss))
+        for loss in (LossConfig(), LossConfig(cell_negatives=True))
+    )
+    assert float(many["descriptor"].detach()) > float(few["descriptor"].detach()) + 0.01
+    assert float(many["detector"].detach()) == float(few["detector"].detach())
+
+
 def test_targets_take_a_share_of_what_the_other_view_detects(tmp_path: Path) -> None:
     photos = make_photos(tmp_path)
     config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
