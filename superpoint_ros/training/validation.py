@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,42 +46,27 @@ def make_validation_pairs(
         H_a_p = sample_homography(rng, source_hw, size_hw, mild)
         return H_a_p, sample_homography(rng, source_hw, size_hw, VALIDATION_VIEWS)
 
-    return _make_pairs(list_photos(images, split), count, size_hw, seed, draw)
+    return make_pairs(list_photos(images, split), count, size_hw, seed, draw)
 
 
-def make_rotated_pairs(
-    images: Path,
-    count: int,
-    angle_deg: float,
-    size_hw: tuple[int, int] = (240, 240),
-    seed: int = 0,
-) -> list[HomographyPair]:
-    """Turn photos of the validation split about their middle, with photometric noise."""
-    cos, sin = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
-
-    def draw(rng: np.random.Generator, source_hw: tuple[int, int]) -> tuple[Array, Array]:
-        source = (np.array(source_hw[::-1]) - 1) / 2
-        target = (np.array(size_hw[::-1]) - 1) / 2
-        views = []
-        for R in (np.eye(2), np.array([[cos, -sin], [sin, cos]])):
-            H = np.eye(3)
-            H[:2, :2] = R
-            H[:2, 2] = target - R @ source
-            views.append(H)
-        return views[0], views[1]
-
-    paths = list_photos(images, "validation")
-    return _make_pairs(paths, count, size_hw, seed, draw)
-
-
-def _make_pairs(
-    paths: list[Path],
+def make_pairs(
+    paths: Sequence[Path],
     count: int,
     size_hw: tuple[int, int],
     seed: int,
     draw: Callable[[np.random.Generator, tuple[int, int]], tuple[Array, Array]],
+    change: Callable[[Array, int], Array] | None = None,
 ) -> list[HomographyPair]:
-    """Warp photos to both of the views that `draw` returns."""
+    """Warp photos to two views each, with photometric noise.
+
+    Args:
+        paths: Of the photos; they are taken in turn.
+        count: Pairs; fewer where photos cannot be read.
+        size_hw: (height, width) of the views.
+        seed: Same seed, same pairs.
+        draw: Given the (height, width) of a photo, both views' homographies H_view_photo.
+        change: Done to the second view last of all; it gets the image and the number of the pair.
+    """
     pairs: list[HomographyPair] = []
     noise = AugmentationConfig(probability=0.3)
     for index in range(count if paths else 0):
@@ -91,14 +76,12 @@ def _make_pairs(
         if photo is None:
             continue
         H_a_p, H_b_p = draw(rng, (photo.shape[0], photo.shape[1]))
-        pairs.append(
-            HomographyPair(
-                f"{path.name}#{index}",
-                augment(warp_image(photo, H_a_p, size_hw), rng, noise),
-                augment(warp_image(photo, H_b_p, size_hw), rng, noise),
-                H_b_p @ np.linalg.inv(H_a_p),
-            )
-        )
+        image_a = augment(warp_image(photo, H_a_p, size_hw), rng, noise)
+        image_b = augment(warp_image(photo, H_b_p, size_hw), rng, noise)
+        if change is not None:
+            image_b = change(image_b, index)
+        H_b_a = H_b_p @ np.linalg.inv(H_a_p)
+        pairs.append(HomographyPair(f"{path.name}#{index}", image_a, image_b, H_b_a))
     return pairs
 
 

@@ -15,6 +15,7 @@ import torch
 from superpoint_ros.cli.main import main
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
 from superpoint_ros.network.weights import ModelCard, save_weights
+from superpoint_ros.training.datasets import is_validation
 from superpoint_ros.training.shapes import KINDS
 
 SHIFT = np.array([16, 8])  # whole cells: the untrained network then repeats itself exactly
@@ -125,6 +126,8 @@ def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["match", "{a}", "{a}", "--features", "fast"], "has no descriptors to match"),
         (["extract", "{a}", "--features", "surf"], "'surf': known: rootsift"),
         (["evaluate", "synthetic", "--count", "3"], "--count 3: at least 9, one of each kind"),
+        (["evaluate", "robustness", "{f}", "--changes", "zoom,fog"], "zoom,fog: known: rotation"),
+        (["evaluate", "robustness", "{f}", "--count", "0"], "--count 0: must be at least 1"),
         (["benchmark", "--size", "480"], "--size 480: expected HEIGHTxWIDTH"),
         (["benchmark", "--frames", "0"], "at least 1"),
         (["benchmark", "--odometry", "10"], "more than 10 frames"),
@@ -135,6 +138,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
     folder: Path, argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = {"{a}": str(folder / "a.png"), "{w}": str(folder / "w.safetensors")}
+    names["{f}"] = str(folder)
     argv = [names.get(word, word) for word in argv]
     if "--weights" not in argv:
         argv += ["--weights", str(folder / "w.safetensors")]
@@ -145,7 +149,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
 
 
 def test_two_weights_of_one_name_are_both_measured(folder, tmp_path):
-    """`evaluate synthetic` and `rotation` measured only the last one."""
+    """`evaluate synthetic` and `robustness` measured only the last one."""
     copy = tmp_path / "w.safetensors"
     copy.write_bytes((folder / "w.safetensors").read_bytes())
     path = tmp_path / "report.json"
@@ -162,3 +166,20 @@ def test_two_weights_of_one_name_are_both_measured(folder, tmp_path):
     assert row["ap_clean"] == pytest.approx(np.mean([kind["ap"] for kind in kinds.values()]))
     assert row["ap_clean"] > row["ap_all_clean"]  # where every detection in noise is a mistake
     assert cv2.imread(str(tmp_path / "pictures" / "w_noisy.png")).shape[1] == 9 * (3 * 160 + 4)
+
+
+def test_robustness_is_measured_for_every_amount(folder, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    name = next(name for name in (f"{i}.png" for i in range(200)) if is_validation(name))
+    photo = cv2.resize(rng.integers(0, 255, (30, 44), np.uint8), (352, 240))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / name), photo)
+    path = tmp_path / "report.json"
+    argv = ["evaluate", "robustness", str(photos), "--changes", "light", "--count", "1"]
+    assert main([*argv, "--weights", str(folder / "w.safetensors"), "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["light"]
+    assert {"w", "rootsift", "orb"} <= set(rows)
+    assert list(rows["rootsift"]) == ["0.0625", "0.25", "1", "4", "16"]
+    assert rows["rootsift"]["1"]["mma3"] > 0.8
+    assert "MMA@3, light, times the light" in capsys.readouterr().out
