@@ -137,9 +137,8 @@ def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_mistakes_are_one_line_and_exit_code_2(
     folder: Path, argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = {"{a}": str(folder / "a.png"), "{w}": str(folder / "w.safetensors")}
-    names["{f}"] = str(folder)
-    argv = [names.get(word, word) for word in argv]
+    names = {"{a}": folder / "a.png", "{f}": folder, "{w}": folder / "w.safetensors"}
+    argv = [str(names.get(word, word)) for word in argv]
     if "--weights" not in argv:
         argv += ["--weights", str(folder / "w.safetensors")]
     assert main(argv) == 2
@@ -149,7 +148,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
 
 
 def test_two_weights_of_one_name_are_both_measured(folder, tmp_path):
-    """`evaluate synthetic` and `robustness` measured only the last one."""
+    """`evaluate synthetic` and `robustness` (then `rotation`) measured only the last one."""
     copy = tmp_path / "w.safetensors"
     copy.write_bytes((folder / "w.safetensors").read_bytes())
     path = tmp_path / "report.json"

@@ -38,6 +38,7 @@ CONFIG = TrainConfig(
     shapes=ShapeConfig(height=48, width=80),
     photos=PhotoConfig(height=48, width=80, points=32),
 )
+JOINT = dataclasses.replace(CONFIG, source="photos", is_joint=True)
 
 
 def make_photos(folder: Path) -> LabelledPhotos:
@@ -203,8 +204,7 @@ def test_a_training_that_comes_apart_ends_with_advice(tmp_path: Path) -> None:
 
 
 def test_both_views_of_a_batch_agree_about_every_point(tmp_path: Path) -> None:
-    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
-    batch = make_source(config, make_photos(tmp_path))(3)
+    batch = make_source(JOINT, make_photos(tmp_path))(3)
     assert batch.a.images.shape == (2, 1, 48, 80)
     for item in range(2):
         points = batch.points_a[item][batch.is_point[item]].double()
@@ -217,10 +217,9 @@ def test_both_views_of_a_batch_agree_about_every_point(tmp_path: Path) -> None:
 
 def test_jitter_moves_correspondences_and_nothing_else(tmp_path: Path) -> None:
     photos = make_photos(tmp_path)
-    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
-    exact = make_source(config, photos)(0)
-    jittered = dataclasses.replace(config.photos, jitter_px=0.5)
-    off = make_source(dataclasses.replace(config, photos=jittered), photos)(0)
+    exact = make_source(JOINT, photos)(0)
+    jittered = dataclasses.replace(JOINT.photos, jitter_px=0.5)
+    off = make_source(dataclasses.replace(JOINT, photos=jittered), photos)(0)
     assert torch.equal(exact.a.images, off.a.images)
     assert torch.equal(exact.b.mass, off.b.mass)
     for one, other in ((exact.points_a, off.points_a), (exact.points_b, off.points_b)):
@@ -231,73 +230,58 @@ def test_jitter_moves_correspondences_and_nothing_else(tmp_path: Path) -> None:
 
 def test_wandering_views_move_together(tmp_path: Path) -> None:
     photos = make_photos(tmp_path)
-    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
-    still = make_source(config, photos)(0)
-    wander = dataclasses.replace(config.photos, wander=0.3)
-    moved = make_source(dataclasses.replace(config, photos=wander), photos)(0)
+    still = make_source(JOINT, photos)(0)
+    wander = dataclasses.replace(JOINT.photos, wander=0.3)
+    moved = make_source(dataclasses.replace(JOINT, photos=wander), photos)(0)
     torch.testing.assert_close(still.H_b_a, moved.H_b_a, atol=1e-3, rtol=1e-4)
     assert not torch.equal(still.a.mass, moved.a.mass)
 
 
-def test_labels_that_are_not_matched_count_less(tmp_path: Path) -> None:
-    photos = make_photos(tmp_path)
-    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
-    batch = make_source(config, photos)(0)
+def terms_of(
+    folder: Path, *configs: TrainConfig, is_training: bool = False
+) -> list[dict[str, float]]:
+    """Return the terms under each config, of the same batch and the same untrained network."""
+    batch = make_source(JOINT, make_photos(folder))(0)
     torch.manual_seed(0)
-    network = SuperPoint(TINY).train()
-    losses = {}
-    for weight in (1.0, 0.0):
-        loss = LossConfig(unmatched_weight=weight)
-        terms = compute_losses(network, batch, dataclasses.replace(config, loss=loss))
-        losses[weight] = {name: float(term.detach()) for name, term in terms.items()}
+    network = SuperPoint(TINY).train(is_training)
+    return [
+        {name: float(term.detach()) for name, term in compute_losses(network, batch, c).items()}
+        for c in configs
+    ]
+
+
+def with_loss(**options: float) -> TrainConfig:
+    return dataclasses.replace(JOINT, loss=LossConfig(**options))
+
+
+def test_labels_that_are_not_matched_count_less(tmp_path: Path) -> None:
+    configs = (with_loss(unmatched_weight=weight) for weight in (1.0, 0.0))
+    whole, damped = terms_of(tmp_path, *configs, is_training=True)
     # An untrained network matches next to nothing: the targets lose keypoints, only they do.
-    assert losses[0.0]["detector"] != pytest.approx(losses[1.0]["detector"], rel=1e-4)
-    assert losses[0.0]["descriptor"] == pytest.approx(losses[1.0]["descriptor"], rel=1e-4)
+    assert damped["detector"] != pytest.approx(whole["detector"], rel=1e-4)
+    assert damped["descriptor"] == pytest.approx(whole["descriptor"], rel=1e-4)
 
 
 def test_cells_of_the_other_view_are_more_to_be_told_from(tmp_path: Path) -> None:
-    photos = make_photos(tmp_path)
-    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
-    batch = make_source(config, photos)(0)
-    torch.manual_seed(0)
-    network = SuperPoint(TINY).eval()
-    few, many = (
-        compute_losses(network, batch, dataclasses.replace(config, loss=loss))
-        for loss in (LossConfig(), LossConfig(cell_negatives=True))
-    )
-    assert float(many["descriptor"].detach()) > float(few["descriptor"].detach()) + 0.01
-    assert float(many["detector"].detach()) == float(few["detector"].detach())
+    few, many = terms_of(tmp_path, JOINT, with_loss(cell_negatives=True))
+    assert many["descriptor"] > few["descriptor"] + 0.01
+    assert many["detector"] == few["detector"]
 
 
 def test_targets_take_a_share_of_what_the_other_view_detects(tmp_path: Path) -> None:
-    photos = make_photos(tmp_path)
-    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
-    batch = make_source(config, photos)(0)
-    network = SuperPoint(TINY).eval()
-    losses = []
-    for share in (0.0, 0.5, 1.0):
-        loss = LossConfig(other_view_weight=share)
-        terms = compute_losses(network, batch, dataclasses.replace(config, loss=loss))
-        losses.append({name: float(term.detach()) for name, term in terms.items()})
+    configs = (with_loss(other_view_weight=share) for share in (0.0, 0.5, 1.0))
+    terms = terms_of(tmp_path, *configs)
     # Cross-entropy is linear in the targets as long as no cell holds more than one keypoint.
-    none, half, whole = (terms["detector"] for terms in losses)
+    none, half, whole = (each["detector"] for each in terms)
     assert abs(whole - none) > 0.01
     assert half == pytest.approx((none + whole) / 2, abs=0.2 * abs(whole - none))
-    assert losses[0]["descriptor"] == losses[2]["descriptor"]
+    assert terms[0]["descriptor"] == terms[2]["descriptor"]
 
 
 def test_pixels_stay_float32_when_the_layers_are_not(tmp_path: Path) -> None:
-    photos = make_photos(tmp_path)
-    config = dataclasses.replace(CONFIG, source="photos", is_joint=True)
-    batch = make_source(config, photos)(0)
-    torch.manual_seed(0)
-    network = SuperPoint(TINY).eval()
     # What is left of the difference is the layers'; in bfloat16 pixels are off by up to a half.
-    terms = [
-        compute_losses(network, batch, dataclasses.replace(config, precision=precision))
-        for precision in ("fp32", "bf16")
-    ]
-    exact, fast = (float(term["localization"].detach()) for term in terms)
+    configs = (dataclasses.replace(JOINT, precision=precision) for precision in ("fp32", "bf16"))
+    exact, fast = (terms["localization"] for terms in terms_of(tmp_path, *configs))
     assert fast == pytest.approx(exact, rel=0.02)
 
 

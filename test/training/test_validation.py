@@ -10,10 +10,7 @@ from superpoint_ros.features.classical import make_classical
 from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.training.changes import CHANGES, make_changed_pairs
 from superpoint_ros.training.datasets import is_validation, list_photos
-from superpoint_ros.training.validation import (
-    make_validation_pairs,
-    measure,
-)
+from superpoint_ros.training.validation import make_validation_pairs, measure
 
 
 @pytest.fixture
