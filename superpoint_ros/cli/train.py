@@ -10,6 +10,9 @@ what was interrupted goes on where it stopped. A single stage can be named inste
 With --rounds N the chain goes on: the network of the round before labels the photos anew
 (relabel), and is trained on these labels (retrain), N - 1 times.
 
+`--start FILE` lets superpoint, refine or agree start from finished weights in place of the stage
+before: that is how the shipped weights were trained on.
+
 `superpoint train small` then distils the slim network from the chain's weights (or --teacher
 FILE), on the same photos and labels.
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from superpoint_ros.network.weights import ModelCard
 
 _VALIDATION_PAIRS = 100
+_STARTING = ("superpoint", "refine", "agree")  # may do so from a file
 CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")
 
 
@@ -66,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="small: weights to learn from (default: superpoint.safetensors of the run)",
     )
+    parser.add_argument(
+        "--start",
+        metavar="FILE",
+        default="",
+        help=f"{', '.join(_STARTING)}: weights to start from, in place of the stage before "
+        "(full, small: those shipped)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
 
@@ -87,7 +98,10 @@ def run(args: argparse.Namespace) -> int:
         images=Path(args.images) if args.images else None,
         device=device,
         teacher=args.teacher,
+        start=args.start,
     )
+    if job.start and args.stage not in _STARTING:
+        raise ConfigError(f"--start: {args.stage} does not; {', '.join(_STARTING)} can")
     with joined_processes(device):
         for stage, number in _plan(args.stage, args.rounds):
             if stage == "export" and process_rank() != 0:  # it trains nothing
@@ -148,6 +162,7 @@ class _Job:
         images: Folder of the photos.
         device: Of torch.
         teacher: Weights file; empty: those of the run.
+        start: Weights file to start from; empty: the stage before.
         round: Of labels, from 1 on.
     """
 
@@ -156,6 +171,7 @@ class _Job:
     images: Path | None
     device: str
     teacher: str
+    start: str = ""
     round: int = 1
 
     @property
@@ -211,7 +227,8 @@ def _label(job: _Job, config_name: str, before: Path, labels: Path) -> None:
     from superpoint_ros.training.sheets import write_label_sheet
 
     config = load_yaml(AdaptationConfig, job.configs / config_name)
-    done = label_photos(_load_network(before), job.photos, labels, config, job.device)
+    teacher = _load_network(before) if config.teacher == "network" else None
+    done = label_photos(teacher, job.photos, labels, config, job.device)
     _say(str(done))
     if done.new:
         photos = LabelledPhotos(job.photos, labels, PhotoConfig())
@@ -236,9 +253,8 @@ def _small(job: _Job) -> None:
     teacher, card = load_weights(job.teacher or job.out / "superpoint.safetensors")
     _train_on_photos(job, "small", teacher=teacher)
     if process_rank() == 0:
-        parent = f"{card.name} {card.sha256}"
         name = "superpoint_small"
-        _write_weights(job, "small", make_card(job.out, job.images, name, ("small",), parent))
+        _write_weights(job, "small", make_card(job.out, job.images, name, ("small",), card))
 
 
 def _losses(job: _Job) -> None:
@@ -289,6 +305,7 @@ def _train_on_photos(
 ) -> None:
     """Train on warped pairs, starting from the stage before or learning from a teacher."""
     from superpoint_ros.config import load_yaml
+    from superpoint_ros.network.weights import load_weights
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.sheets import (
         write_batch_sheet,
@@ -296,15 +313,25 @@ def _train_on_photos(
         write_match_sheet,
     )
     from superpoint_ros.training.trainer import TrainConfig, make_source, train
+    from superpoint_ros.training.warm_start import START_NAME, keep_start, unfold_by_photos
 
     again = stage.startswith("retrain")
     config = load_yaml(TrainConfig, job.configs / ("retrain.yaml" if again else f"{stage}.yaml"))
     labels = job.out / (f"pseudo-labels-{job.round}" if again else "pseudo-labels")
     photos = LabelledPhotos(job.photos, labels, config.photos)
     _say(f"{len(photos)} labelled photos, {len(photos.skipped)} skipped")
-    initial = _load_network(job.out / before).state_dict() if before else None
-    source = make_source(config, photos)
     folder = job.out / stage
+    start = folder / START_NAME
+    if job.start:
+        start = keep_start(job.start, folder)
+    initial = None
+    if start.is_file():
+        network = unfold_by_photos(load_weights(start)[0], photos)
+        config = dataclasses.replace(config, network=network.config)
+        initial = network.state_dict()
+    elif before:
+        initial = _load_network(job.out / before).state_dict()
+    source = make_source(config, photos)
     write_label_sheet(folder / "labels.jpg", photos)
     write_batch_sheet(folder / "sheet.jpg", source(0))
     train(config, source, folder, initial, job.device, teacher=teacher)

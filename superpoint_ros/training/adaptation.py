@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from superpoint_ros.config import Config, option
+from superpoint_ros.config import Config, ConfigError, option
 from superpoint_ros.data import Array
 from superpoint_ros.engines.torch_engine import uses_bf16
 from superpoint_ros.evaluation.detector import measure_repeatability
@@ -163,7 +163,7 @@ class Labelling(NamedTuple):
 
 
 def label_photos(
-    network: SuperPoint,
+    network: SuperPoint | None,
     images: Path,
     folder: Path,
     config: AdaptationConfig,
@@ -175,7 +175,7 @@ def label_photos(
     Several processes share the photos.
 
     Args:
-        network: Any detector, with or without BatchNorm.
+        network: Any detector, with or without BatchNorm; the teacher `corners` needs none.
         images: Folder of photos.
         folder: Gets one .npz per photo: keypoints (N, 2) pixels, scores (N,).
         config: How.
@@ -187,8 +187,9 @@ def label_photos(
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    network = fold_batch_norm(network).to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if network is not None:
+        network = fold_batch_norm(network).to(device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     paths = list_photos(images, split)
     order = np.random.default_rng(config.seed).permutation(len(paths))
     chosen = [paths[i] for i in order[: config.max_photos or len(paths)]]
@@ -213,7 +214,7 @@ def label_photos(
 
 
 def _label(
-    network: SuperPoint, photo: Array, name: str, config: AdaptationConfig, device: str
+    network: SuperPoint | None, photo: Array, name: str, config: AdaptationConfig, device: str
 ) -> tuple[Array, Array]:
     height = photo.shape[0] // CELL_SIZE * CELL_SIZE
     width = photo.shape[1] // CELL_SIZE * CELL_SIZE
@@ -223,6 +224,8 @@ def _label(
             photo, rng, config.warps, config.homography, config.erosion_px, config.corners
         )
         return find_peaks(heatmap, config.threshold, config.nms_radius, config.max_keypoints)
+    if network is None:
+        raise ConfigError("teacher: network: there is none")
     views = [np.eye(3)]
     views += [
         sample_homography(rng, (height, width), (height, width), config.homography)

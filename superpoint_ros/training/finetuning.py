@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from superpoint_ros.config import Config, ConfigError, option, to_mapping
 from superpoint_ros.data import Array
@@ -27,8 +26,6 @@ from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.extractor import load_extractor
 from superpoint_ros.image import fit_longer_side, resize, write_image
 from superpoint_ros.machine import find_commit
-from superpoint_ros.network.cells import CELL_SIZE
-from superpoint_ros.network.superpoint import unfold_batch_norm
 from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
 from superpoint_ros.training.checkpoint import Checkpoint
@@ -41,6 +38,7 @@ from superpoint_ros.training.validation import (
     make_validation_pairs,
     measure,
 )
+from superpoint_ros.training.warm_start import unfold_by_photos
 
 _LOG = logging.getLogger(__name__)
 # What the mean of decides: finding the same points again, matching them, and what comes of it.
@@ -204,10 +202,7 @@ def finetune(
     label_photos(network, frames, labels, config.adaptation, device, split="all")
     photos = LabelledPhotos(frames, labels, config.training.photos, split="all")
     write_label_sheet(folder / "labels.jpg", photos)
-    images = [
-        photos[i].image for i in np.linspace(0, len(photos) - 1, min(16, len(photos))).astype(int)
-    ]
-    started = unfold_batch_norm(network, _to_batch(images))
+    started = unfold_by_photos(network, photos)
     training = dataclasses.replace(config.training, network=started.config)
     source = make_source(training, photos)
     write_batch_sheet(folder / "sheet.jpg", source(0))
@@ -238,13 +233,6 @@ def _score(metrics: dict[str, float]) -> float:
 def _measure(weights: Path, pairs: list[HomographyPair], device: str) -> dict[str, float]:
     limit = VALIDATION_PROTOCOL.max_keypoints
     return measure(load_extractor(str(weights), device=device, max_keypoints=limit), pairs)
-
-
-def _to_batch(images: list[Array]) -> torch.Tensor:
-    """Return the common middle of images as (B, 1, H, W) in [0, 1]."""
-    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
-    height, width = height // CELL_SIZE * CELL_SIZE, width // CELL_SIZE * CELL_SIZE
-    return torch.from_numpy(np.stack([i[:height, :width] for i in images]))[:, None].float() / 255
 
 
 def _make_card(

@@ -15,10 +15,11 @@ import torch
 
 from superpoint_ros.config import ConfigError
 from superpoint_ros.machine import describe_machine, find_commit
-from superpoint_ros.network.weights import ModelCard
+from superpoint_ros.network.weights import ModelCard, load_weights
 from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.distributed import process_count
 from superpoint_ros.training.trainer import CHECKPOINT_NAME
+from superpoint_ros.training.warm_start import START_NAME
 
 METRICS_NAME = "metrics.json"
 MANIFEST_NAME = "manifest.csv"
@@ -30,7 +31,7 @@ def make_card(
     images: Path | None = None,
     name: str = "superpoint",
     stages: Sequence[str] = TRAINED,
-    parent: str = "",
+    teacher: ModelCard | None = None,
 ) -> ModelCard:
     """Gather the provenance of finished (or running) stages.
 
@@ -40,8 +41,10 @@ def make_card(
         images: Folder of the photos; its `manifest.csv` (file, source, licence), if there is one,
             is summed up in the card.
         name: Of the model.
-        stages: That made it; those without a checkpoint are left out, but not the last.
-        parent: Weights that they started or learnt from, "name sha256".
+        stages: That made it; those without a checkpoint are left out, but not the last, and so are
+            those before one that started from other weights (`warm_start.py`): these are the
+            parent, whose config and data are kept too.
+        teacher: The parent, where it did not start from one.
 
     Raises:
         ConfigError: There is no checkpoint of the last stage.
@@ -51,24 +54,35 @@ def make_card(
     if last is None:
         raise ConfigError(f"{out / stages[-1]}: no checkpoint; train first")
     done = {stage: state for stage, state in states.items() if state is not None}
+    starts = {stage: out / stage / START_NAME for stage in done}
+    started = [stage for stage, path in starts.items() if path.is_file()]
+    start = load_weights(starts[started[-1]])[1] if started else None
+    if start is not None:
+        done = {stage: done[stage] for stage in list(done)[list(done).index(started[-1]) :]}
+    parent = start or teacher
     wall_time_s = sum(state.wall_time_s for state in done.values())
     labelled = [path.stem for path in (out / "pseudo-labels").rglob("*.npz")]
     metrics: Mapping[str, Any] = {}
     measured = (out if stages[0] == TRAINED[0] else out / stages[-1]) / METRICS_NAME
     if measured.is_file():
         metrics = json.loads(measured.read_text(encoding="utf-8"))
+    config: dict[str, Any] = {stage: state.config for stage, state in done.items()}
+    data = [
+        *(("synthetic shapes",) if "magicpoint" in done else ()),
+        *(start.data if start else ()),
+        f"{len(labelled)} photos labelled by homographic adaptation",
+        *(_describe_photos(images / MANIFEST_NAME, set(labelled)) if images else ()),
+    ]
+    if start:
+        config["parent"] = dict(start.config)
     return ModelCard(
         name=name,
         licence="Apache-2.0",
-        config={stage: state.config for stage, state in done.items()},
-        data=(
-            *(("synthetic shapes",) if "magicpoint" in done else ()),
-            f"{len(labelled)} photos labelled by homographic adaptation",
-            *(_describe_photos(images / MANIFEST_NAME, set(labelled)) if images else ()),
-        ),
+        config=config,
+        data=tuple(dict.fromkeys(data)),
         seed=int(last.config["seed"]),
         commit=find_commit(),
-        parent=parent,
+        parent=f"{parent.name} {parent.sha256}" if parent else "",
         wall_time_s=round(wall_time_s, 1),
         hardware=describe_hardware(),
         metrics=metrics,
@@ -76,7 +90,8 @@ def make_card(
         + ", ".join(
             f"{stage} {state.step} ({len(state.skipped_steps)})" for stage, state in done.items()
         )
-        + ". Wall time is of these stages, without the labelling.",
+        + ". Wall time is of these stages, without the labelling."
+        + (" They started from the parent's weights." if start else ""),
     )
 
 

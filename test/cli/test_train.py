@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from superpoint_ros.cli import train
 from superpoint_ros.config import ConfigError, load_yaml
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
-from superpoint_ros.network.weights import ModelCard, load_weights
+from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig
 from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.datasets import is_validation
@@ -99,14 +99,45 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert (out / "magicpoint" / "last.pt").stat().st_mtime_ns == before
 
 
+def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -> None:
+    out = tiny / "run"
+    words = ("--images", str(tiny / "images"), "--config", str(tiny / "configs"))
+    words = (*words, "--out", str(out), "--device", "cpu")
+    # Of another size than the stage's YAML says: the file decides.
+    network = NetworkConfig((4, 8, 8, 8), head_channels=16, descriptor_dim=32, batch_norm=False)
+    given = ModelCard(name="given", config={"magicpoint": {"steps": 7}}, data=("somewhere",))
+    given = save_weights(tiny / "given.safetensors", SuperPoint(network), given)
+    other = save_weights(tiny / "other.safetensors", SuperPoint(network), given)
+    assert train.run(parse("pseudo-labels", *words)) == 0  # corner votes need no network
+    agree = parse("agree", *words, "--start", str(tiny / "given.safetensors"))
+    assert train.run(agree) == 0
+    (tiny / "given.safetensors").unlink()  # the run has its own copy
+    assert train.run(parse("agree", *words)) == 0
+    assert train.run(parse("export", *words)) == 0
+    trained, card = load_weights(out / "superpoint.safetensors")
+    assert trained.config == network
+    assert card.parent == f"given {given.sha256}"
+    assert set(card.config) == {"agree", "parent"}
+    assert card.config["parent"] == given.config
+    assert card.data[0] == "somewhere"
+    assert other.sha256 != given.sha256
+    with pytest.raises(ConfigError, match="started from other weights"):
+        train.run(parse("agree", *words, "--start", str(tiny / "other.safetensors")))
+    (out / "agree" / "start.safetensors").unlink()
+    with pytest.raises(ConfigError, match="has begun without --start"):
+        train.run(parse("agree", *words, "--start", str(tiny / "other.safetensors")))
+
+
 def card_photos(card: ModelCard) -> int:
     return int(next(text for text in card.data if "photos labelled" in text).split()[0])
 
 
 def test_a_stage_that_lacks_what_it_needs_says_so(tiny: Path) -> None:
     words = ("--config", str(tiny / "configs"), "--out", str(tiny / "run"), "--device", "cpu")
-    with pytest.raises(ConfigError, match="magicpoint"):
-        train.run(parse("pseudo-labels", *words, "--images", str(tiny / "images")))
+    with pytest.raises(ConfigError, match="agree"):
+        train.run(parse("relabel", *words, "--rounds", "2", "--images", str(tiny / "images")))
+    with pytest.raises(ConfigError, match="--start: all does not"):
+        train.run(parse("all", *words, "--start", "full"))
     with pytest.raises(ConfigError, match="--images"):
         train.run(parse("superpoint", *words))
     with pytest.raises(ConfigError, match="--rounds 1: must be at least 2"):

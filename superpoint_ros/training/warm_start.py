@@ -1,0 +1,81 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Train finished weights further: a stage starts from a file in place of the stage before."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from superpoint_ros.config import ConfigError
+from superpoint_ros.data import Array
+from superpoint_ros.files import replaced
+from superpoint_ros.network.cells import CELL_SIZE
+from superpoint_ros.network.superpoint import SuperPoint, unfold_batch_norm
+from superpoint_ros.network.weights import find_weights, load_weights
+from superpoint_ros.training.checkpoint import load_checkpoint
+from superpoint_ros.training.datasets import LabelledPhotos
+from superpoint_ros.training.distributed import process_rank, wait_for_all
+from superpoint_ros.training.trainer import CHECKPOINT_NAME
+
+START_NAME = "start.safetensors"
+_STATISTICS_OF = 16  # photos
+
+
+def keep_start(weights: str, folder: Path) -> Path:
+    """Copy the weights that a stage starts from into its folder.
+
+    So a run that is resumed, and the export's model card, find them.
+
+    Args:
+        weights: As for `load_weights`.
+        folder: Of the stage.
+
+    Returns:
+        Path of the copy.
+
+    Raises:
+        WeightsError: Missing or damaged.
+        ConfigError: The stage has begun, and not from these weights.
+    """
+    source, copy = find_weights(weights), folder / START_NAME
+    card = load_weights(source)[1]
+    if copy.is_file():
+        if load_weights(copy)[1].sha256 != card.sha256:
+            raise ConfigError(f"{folder}: started from other weights; choose another --out")
+        return copy
+    if load_checkpoint(folder / CHECKPOINT_NAME) is not None:
+        raise ConfigError(
+            f"{folder}: has begun without --start: leave it out, or choose another --out"
+        )
+    wait_for_all()  # none looks for the copy any more
+    if process_rank() == 0:
+        with replaced(copy) as temporary:
+            shutil.copyfile(source, temporary)
+    wait_for_all()
+    return copy
+
+
+def unfold_by_photos(network: SuperPoint, photos: LabelledPhotos) -> SuperPoint:
+    """Give folded weights BatchNorm again, by the statistics of some of the photos.
+
+    Args:
+        network: With or without BatchNorm; stays as it is.
+        photos: What it will be trained on; their upper left parts, of the least size, are used.
+
+    Returns:
+        The network that `unfold_batch_norm` makes.
+    """
+    places = np.linspace(0, len(photos) - 1, min(_STATISTICS_OF, len(photos))).astype(int)
+    return unfold_batch_norm(network, _to_batch([photos[int(i)].image for i in places]))
+
+
+def _to_batch(images: list[Array]) -> Tensor:
+    """Return what images of several sizes have in common as (B, 1, H, W) in [0, 1]."""
+    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
+    height, width = height // CELL_SIZE * CELL_SIZE, width // CELL_SIZE * CELL_SIZE
+    return torch.from_numpy(np.stack([i[:height, :width] for i in images]))[:, None].float() / 255
