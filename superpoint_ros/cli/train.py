@@ -10,8 +10,8 @@ what was interrupted goes on where it stopped. A single stage can be named inste
 With --rounds N the chain goes on: the network of the round before labels the photos anew
 (relabel), and is trained on these labels (retrain), N - 1 times.
 
-`--start FILE` lets superpoint, refine or agree start from finished weights in place of the stage
-before: that is how the shipped weights were trained on.
+`--start FILE` lets superpoint, refine, agree or small start from finished weights in place of the
+stage before: that is how the shipped weights were trained on.
 
 `superpoint train small` then distils the slim network from the chain's weights (or --teacher
 FILE), on the same photos and labels.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from superpoint_ros.network.weights import ModelCard
 
 _VALIDATION_PAIRS = 100
-_STARTING = ("superpoint", "refine", "agree")  # may do so from a file
+_STARTING = ("superpoint", "refine", "agree", "small")  # may do so from a file
 CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")
 
 

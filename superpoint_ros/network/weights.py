@@ -50,7 +50,8 @@ class ModelCard:
         data: Names of the training data.
         seed: Of the training.
         commit: Of the code that trained.
-        parent: Weights that these were made from, "name sha256"; empty: from nothing.
+        parent: Weights that these were made from, "name sha256", with commas between several;
+            empty: from nothing.
         wall_time_s: Seconds of training.
         hardware: In words.
         metrics: Metric name -> value, each named with its protocol and data.

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several processes train as one: `torchrun` starts them, each makes its share of every batch.
 
-All that a step needs of the others are sums over the processes: of the counts that losses are
-divided by, of BatchNorm's statistics, of the gradients. With a single process each is a no-op.
+What a step needs of the others are sums over the processes: of the counts that losses are divided
+by, of BatchNorm's statistics, of the gradients; and the descriptors of their photos. With a single
+process each is a no-op.
 """
 
 from __future__ import annotations
@@ -53,6 +54,25 @@ def process_rank() -> int:
 def own_items(batch_size: int) -> range:
     """Return which items of every batch this process makes."""
     return range(process_rank(), batch_size, process_count())
+
+
+def items_of_all(own: Tensor, batch_size: int) -> Tensor:
+    """Return every process' items of a batch, in the batch's order; no gradient flows to them.
+
+    Args:
+        own: (B, ...) of this process, in the order of `own_items`; of one shape in all.
+        batch_size: Items of all processes together.
+
+    Returns:
+        (batch_size, ...).
+    """
+    own = own.detach()
+    if not _is_joined():
+        return own
+    whole = own.new_zeros(batch_size, *own.shape[1:])
+    whole[list(own_items(batch_size))] = own
+    distributed.all_reduce(whole)
+    return whole
 
 
 def wait_for_all() -> None:

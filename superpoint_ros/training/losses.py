@@ -187,6 +187,88 @@ def cell_cosines(descriptors: Tensor, dense: Tensor, points: Tensor, is_valid: T
     return cosines.masked_fill(is_near | ~is_valid.flatten(1)[:, None], -1.0e4)
 
 
+def photo_cosines(
+    descriptors: Tensor, of_all: Tensor, is_valid: Tensor, own_photos: range
+) -> Tensor:
+    """Compare points with those of the other photos of a batch.
+
+    Args:
+        descriptors: (B, N, D) unit length.
+        of_all: (P, M, D) of all photos of the batch, in all processes.
+        is_valid: (P, M) bool; others do not count.
+        own_photos: Which of the P the B are.
+
+    Returns:
+        (B, N, P M) cosines; minus infinity, nearly, for points that are not valid or of the photo
+        itself.
+    """
+    cosines = torch.einsum("bnd,pmd->bnpm", descriptors, of_all)
+    is_other = is_valid.repeat(len(descriptors), 1, 1)
+    for place, photo in enumerate(own_photos):
+        is_other[place, photo] = False
+    return cosines.masked_fill(~is_other[:, None], -1.0e4).flatten(2)
+
+
+def detected_correspondences(
+    logits: tuple[Tensor, Tensor],
+    is_valid: tuple[Tensor, Tensor],
+    H_b_a: Tensor,
+    max_keypoints: int,
+    radius_px: float = 3.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Find where the keypoints of two views lie in the other one, as they will be matched.
+
+    Detections that are each other's nearest within `radius_px` correspond where the detector puts
+    them, off by what it errs; those of either view without a counterpart, to where they should be.
+
+    Args:
+        logits: (B, 65, Hc, Wc) of views a and b, which are of one size.
+        is_valid: (B, Hc, Wc) bool each, cells that show the photo.
+        H_b_a: (B, 3, 3) pixels of a to pixels of b.
+        max_keypoints: K, per view, best first.
+        radius_px: Pixels of b.
+
+    Returns:
+        points_a and points_b, (B, 2 K, 2) pixels, and (B, 2 K) bool: which of them both views show
+        (the others are at zero).
+    """
+    height, width = (CELL_SIZE * side for side in logits[0].shape[2:])
+    config = KeypointConfig(max_keypoints=max_keypoints)
+    found = [extract_keypoints(logits_to_heatmap(x), (height, width), config) for x in logits]
+    (points_a, scores_a), (points_b, scores_b) = found
+    there_of_a = warp_points_batch(H_b_a, points_a)
+    there_of_b = warp_points_batch(torch.linalg.inv(H_b_a), points_b)
+    is_seen_a = (scores_a > 0) & _is_shown(points_a, is_valid[0])
+    is_seen_a &= _is_shown(there_of_a, is_valid[1])
+    is_seen_b = (scores_b > 0) & _is_shown(points_b, is_valid[1])
+    is_seen_b &= _is_shown(there_of_b, is_valid[0])
+    distance = torch.cdist(there_of_a.float(), points_b.float())
+    is_hidden = ~(is_seen_a[:, :, None] & is_seen_b[:, None])
+    distance = distance.masked_fill(is_hidden, float("inf"))
+    nearest, there = distance.min(2)
+    itself = torch.arange(points_a.shape[1], device=there.device)
+    is_pair = (distance.argmin(1).gather(1, there) == itself) & (nearest <= radius_px)
+    partner = points_b.gather(1, there[..., None].expand(-1, -1, 2))
+    of_a = torch.where(is_pair[..., None], partner, there_of_a)
+    is_taken = torch.zeros(is_seen_b.shape, dtype=torch.long, device=there.device)
+    is_taken = is_taken.scatter_add(1, there, is_pair.long()) > 0
+    is_point = torch.cat([is_seen_a, is_seen_b & ~is_taken], 1)
+    both = torch.cat([points_a, there_of_b], 1), torch.cat([of_a, points_b], 1)
+    a, b = (torch.where(is_point[..., None], points, 0.0) for points in both)
+    return a, b, is_point
+
+
+def _is_shown(points: Tensor, is_valid: Tensor, border_px: float = 3.0) -> Tensor:
+    """Whether points (B, N, 2) lie in valid cells (B, Hc, Wc), off the border of the image."""
+    rows, columns = is_valid.shape[1:]
+    x, y = points.unbind(-1)
+    column = ((x + 0.5) / CELL_SIZE).long().clamp(0, columns - 1)
+    row = ((y + 0.5) / CELL_SIZE).long().clamp(0, rows - 1)
+    is_inside = (x >= border_px) & (x <= CELL_SIZE * columns - 1 - border_px)
+    is_inside &= (y >= border_px) & (y <= CELL_SIZE * rows - 1 - border_px)
+    return is_inside & is_valid.flatten(1).gather(1, row * columns + column)
+
+
 def is_matched(
     descriptors_a: Tensor,
     descriptors_b: Tensor,

@@ -44,7 +44,7 @@ def make_card(
         stages: That made it; those without a checkpoint are left out, but not the last, and so are
             those before one that started from other weights (`warm_start.py`): these are the
             parent, whose config and data are kept too.
-        teacher: The parent, where it did not start from one.
+        teacher: Whom they learnt from; named beside the parent.
 
     Raises:
         ConfigError: There is no checkpoint of the last stage.
@@ -59,7 +59,7 @@ def make_card(
     start = load_weights(starts[started[-1]])[1] if started else None
     if start is not None:
         done = {stage: done[stage] for stage in list(done)[list(done).index(started[-1]) :]}
-    parent = start or teacher
+    parents = [card for card in (start, teacher) if card is not None]
     wall_time_s = sum(state.wall_time_s for state in done.values())
     labelled = [path.stem for path in (out / "pseudo-labels").rglob("*.npz")]
     metrics: Mapping[str, Any] = {}
@@ -82,7 +82,7 @@ def make_card(
         data=tuple(dict.fromkeys(data)),
         seed=int(last.config["seed"]),
         commit=find_commit(),
-        parent=f"{parent.name} {parent.sha256}" if parent else "",
+        parent=", ".join(f"{card.name} {card.sha256}" for card in parents),
         wall_time_s=round(wall_time_s, 1),
         hardware=describe_hardware(),
         metrics=metrics,

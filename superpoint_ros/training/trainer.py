@@ -42,7 +42,9 @@ from superpoint_ros.training.datasets import (
     shape_batches,
 )
 from superpoint_ros.training.distributed import (
+    items_of_all,
     join_batch_norms,
+    own_items,
     process_count,
     process_rank,
     sum_gradients,
@@ -53,12 +55,14 @@ from superpoint_ros.training.losses import (
     cell_cosines,
     contrastive_loss,
     damp_mass,
+    detected_correspondences,
     detected_mass,
     detector_loss,
     detector_targets,
     hinge_loss,
     is_matched,
     localization_loss,
+    photo_cosines,
     refine_points,
     sample_descriptors,
     similarity_loss,
@@ -105,6 +109,16 @@ class LossConfig(Config):
         False,
         "Contrastive: every cell of the other view is a negative, too, also where the view shows "
         "what this one does not",
+    )
+    photo_negatives: bool = option(
+        False,
+        "Contrastive: the points of the batch's other photos are negatives, too; held fixed",
+    )
+    detections: int = option(
+        0,
+        "Contrastive: so many keypoints that the detector finds in each view are told apart, "
+        "matched as they will be, in place of labels; 0: labels",
+        minimum=0,
     )
     unmatched_weight: float = option(
         1.0,
@@ -269,9 +283,7 @@ def compute_losses(
     if config.loss.localization_weight > 0:
         terms["localization"] = config.loss.localization_weight * _localization_term(a, b, batch)
     if config.is_joint:
-        terms["descriptor"] = config.loss.descriptor_weight * _descriptor_term(
-            a, b, batch, config.loss
-        )
+        terms["descriptor"] = config.loss.descriptor_weight * _descriptor_term(a, b, batch, config)
     if taught:
         similarity = _similarity_term([a, b], taught, batch)
         terms["similarity"] = config.loss.similarity_weight * similarity
@@ -353,30 +365,13 @@ def _mix_in_detections(
     return torch.where(is_seen, (1.0 - share) * mass + share * detected, mass)
 
 
-def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, loss: LossConfig) -> Tensor:
+def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, config: TrainConfig) -> Tensor:
     assert batch.b is not None
     assert batch.H_b_a is not None
+    loss = config.loss
     height, width = batch.a.images.shape[2:]
     if loss.descriptor == "contrastive":
-        assert batch.points_a is not None
-        assert batch.points_b is not None
-        assert batch.is_point is not None
-        of_a = sample_descriptors(a.dense_descriptors, batch.points_a, (height, width))
-        of_b = sample_descriptors(b.dense_descriptors, batch.points_b, (height, width))
-        others_a = others_b = None
-        if loss.cell_negatives:
-            others_a = cell_cosines(of_b, a.dense_descriptors, batch.points_a, batch.a.is_valid)
-            others_b = cell_cosines(of_a, b.dense_descriptors, batch.points_b, batch.b.is_valid)
-        return contrastive_loss(
-            of_a,
-            of_b,
-            batch.points_b,
-            batch.is_point,
-            loss.temperature,
-            loss.safe_radius_px,
-            others_a,
-            others_b,
-        )
+        return _contrastive_term(a, b, batch, config)
     centres = cell_centres((height, width), device=batch.a.images.device)
     flat = centres.reshape(1, -1, 2).expand(len(batch.H_b_a), -1, -1)
     mapped = warp_points_batch(batch.H_b_a, flat)
@@ -391,6 +386,66 @@ def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, loss: LossCon
         loss.positive_margin,
         loss.negative_margin,
         loss.descriptor == "hinge_normalised",
+    )
+
+
+def _contrastive_term(a: DenseOutput, b: DenseOutput, batch: Batch, config: TrainConfig) -> Tensor:
+    assert batch.b is not None
+    loss = config.loss
+    size_hw = (batch.a.images.shape[2], batch.a.images.shape[3])
+    points_a, points_b, is_point = _points_to_tell_apart(a, b, batch, config)
+    of_a = sample_descriptors(a.dense_descriptors, points_a, size_hw)
+    of_b = sample_descriptors(b.dense_descriptors, points_b, size_hw)
+    others_a, others_b = [], []
+    if loss.cell_negatives:
+        others_a.append(cell_cosines(of_b, a.dense_descriptors, points_a, batch.a.is_valid))
+        others_b.append(cell_cosines(of_a, b.dense_descriptors, points_b, batch.b.is_valid))
+    if loss.photo_negatives:
+        photos = own_items(config.batch_size)
+        is_there = items_of_all(is_point.float(), config.batch_size) > 0
+        all_a, all_b = (items_of_all(of, config.batch_size) for of in (of_a, of_b))
+        others_a.append(photo_cosines(of_b, all_a, is_there, photos))
+        others_b.append(photo_cosines(of_a, all_b, is_there, photos))
+    return contrastive_loss(
+        of_a,
+        of_b,
+        points_b,
+        is_point,
+        loss.temperature,
+        loss.safe_radius_px,
+        torch.cat(others_a, 2) if others_a else None,
+        torch.cat(others_b, 2) if others_b else None,
+    )
+
+
+@torch.no_grad()
+def _points_to_tell_apart(
+    a: DenseOutput, b: DenseOutput, batch: Batch, config: TrainConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (B, N, 2) pixels in either view and (B, N) bool, which of them are points."""
+    assert batch.b is not None
+    assert batch.H_b_a is not None
+    assert batch.points_a is not None
+    assert batch.points_b is not None
+    assert batch.is_point is not None
+    assert batch.is_keypoint is not None
+    if not config.loss.detections:
+        return batch.points_a, batch.points_b, batch.is_point
+    detected_a, detected_b, is_detected = detected_correspondences(
+        (a.logits, b.logits),
+        (batch.a.is_valid, batch.b.is_valid),
+        batch.H_b_a,
+        config.loss.detections,
+    )
+    # Beside them so many of the evenly spread points as there would be beside labels.
+    count = round(config.photos.points * (1.0 - config.photos.keypoint_share))
+    is_spread = batch.is_point & ~batch.is_keypoint
+    first = torch.argsort((~is_spread).int(), dim=1, stable=True)[:, :count]
+    pixels = first[..., None].expand(-1, -1, 2)
+    return (
+        torch.cat([detected_a, batch.points_a.gather(1, pixels)], 1),
+        torch.cat([detected_b, batch.points_b.gather(1, pixels)], 1),
+        torch.cat([is_detected, is_spread.gather(1, first)], 1),
     )
 
 

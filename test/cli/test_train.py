@@ -120,6 +120,11 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     assert set(card.config) == {"agree", "parent"}
     assert card.config["parent"] == given.config
     assert card.data[0] == "somewhere"
+    small = parse("small", *words, "--start", str(tiny / "other.safetensors"))
+    assert train.run(small) == 0
+    slim, slim_card = load_weights(out / "superpoint_small.safetensors")
+    assert slim.config == network
+    assert slim_card.parent == f"given {other.sha256}, superpoint {card.sha256}"
     assert other.sha256 != given.sha256
     with pytest.raises(ConfigError, match="started from other weights"):
         train.run(parse("agree", *words, "--start", str(tiny / "other.safetensors")))

@@ -24,7 +24,10 @@ from superpoint_ros.training.trainer import (
     train,
 )
 
-DESCRIPTORS = ("contrastive", "hinge", "hinge_normalised")
+LOSSES = {
+    **{name: LossConfig(descriptor=name) for name in ("contrastive", "hinge", "hinge_normalised")},
+    "detections": LossConfig(cell_negatives=True, photo_negatives=True, detections=20),
+}
 CONFIG = TrainConfig(
     source="photos",
     is_joint=True,
@@ -41,10 +44,10 @@ CONFIG = TrainConfig(
 )
 
 
-def make_gradients(photos: LabelledPhotos, descriptor: str) -> dict[str, torch.Tensor]:
+def make_gradients(photos: LabelledPhotos, loss: LossConfig) -> dict[str, torch.Tensor]:
     """Return the gradients of one batch by parameter, and the BatchNorm statistics after it."""
     torch.manual_seed(1)
-    config = dataclasses.replace(CONFIG, loss=LossConfig(descriptor=descriptor))
+    config = dataclasses.replace(CONFIG, loss=loss)
     network = SuperPoint(config.network).train()
     join_batch_norms(network)
     terms = compute_losses(network, make_source(config, photos)(0), config)
@@ -71,10 +74,10 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     with joined_processes("cpu"):
         photos = LabelledPhotos(folder / "images", folder / "labels", CONFIG.photos)
-        for descriptor in DESCRIPTORS:
-            gradients = make_gradients(photos, descriptor)
+        for name, loss in LOSSES.items():
+            gradients = make_gradients(photos, loss)
             if process_rank() == 0:
-                torch.save(gradients, folder / f"{descriptor}.pt")
+                torch.save(gradients, folder / f"{name}.pt")
         train(CONFIG, poisoned_source(photos, rank=1), folder / "two", stop_after=3)
 
 

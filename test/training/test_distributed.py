@@ -20,7 +20,7 @@ from superpoint_ros.training.trainer import make_source, train
 
 SCRIPT = Path(__file__).with_name("in_processes.py")
 sys.path.insert(0, str(SCRIPT.parent))
-from in_processes import CONFIG, DESCRIPTORS, make_gradients, poisoned_source
+from in_processes import CONFIG, LOSSES, make_gradients, poisoned_source
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +57,12 @@ def photos(folder: Path) -> LabelledPhotos:
     return LabelledPhotos(folder / "images", folder / "labels", CONFIG.photos)
 
 
-@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_two_processes_give_the_gradients_of_one(
-    folder: Path, photos: LabelledPhotos, descriptor: str
+    folder: Path, photos: LabelledPhotos, loss: str
 ) -> None:
-    two = torch.load(folder / f"{descriptor}.pt")
-    one = make_gradients(photos, descriptor)
+    two = torch.load(folder / f"{loss}.pt")
+    one = make_gradients(photos, LOSSES[loss])
     assert two.keys() == one.keys()
     assert any("running_var" in key for key in one)
     for key, value in one.items():

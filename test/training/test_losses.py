@@ -11,12 +11,14 @@ from superpoint_ros.training.losses import (
     cell_cosines,
     contrastive_loss,
     damp_mass,
+    detected_correspondences,
     detected_mass,
     detector_loss,
     detector_targets,
     hinge_loss,
     is_matched,
     localization_loss,
+    photo_cosines,
     refine_points,
     sample_descriptors,
     similarity_loss,
@@ -154,6 +156,52 @@ def test_cosines_with_cells_leave_out_the_point_itself_and_what_is_not_valid() -
                     assert value == pytest.approx(expected, abs=1e-5)
     # A cell's neighbours, 8 pixels away, are others; two cells share (15.5, 11).
     assert (cosines < -1).sum(2).tolist() == [[2, 3], [0, 1]]
+
+
+def test_cosines_with_other_photos_leave_out_the_photo_itself_and_what_is_not_valid() -> None:
+    torch.manual_seed(0)
+    of_all = functional.normalize(torch.randn(3, 5, 8), dim=2)
+    own = functional.normalize(torch.randn(2, 4, 8), dim=2)
+    is_valid = torch.ones(3, 5, dtype=torch.bool)
+    is_valid[2, 1] = False
+    photos = range(0, 3, 2)  # the first of two processes has photos 0 and 2 of 3
+    cosines = photo_cosines(own, of_all, is_valid, photos)
+    assert cosines.shape == (2, 4, 15)
+    for place, photo in enumerate(photos):
+        for point in range(4):
+            for other in range(3):
+                for theirs in range(5):
+                    cosine = float(own[place, point] @ of_all[other, theirs])
+                    counts = other != photo and bool(is_valid[other, theirs])
+                    expected = cosine if counts else -1.0e4
+                    found = float(cosines[place, point, 5 * other + theirs])
+                    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def heat_at(*points: tuple[int, int]) -> torch.Tensor:
+    """Return the logits (1, 65, 8, 12) of a detector that is sure of these pixels (x, y)."""
+    logits = torch.full((1, 65, 8, 12), -12.0)
+    logits[:, 64] = 0.0
+    for x, y in points:
+        logits[0, y % 8 * 8 + x % 8, y // 8, x // 8] = 12.0
+    return logits
+
+
+def test_detections_correspond_to_each_other_or_to_where_they_should_be() -> None:
+    shift = torch.tensor([[[1.0, 0.0, 10.0], [0.0, 1.0, 4.0], [0.0, 0.0, 1.0]]])
+    # Found again 2 px beside; not found; outside b.
+    a = heat_at((20, 20), (40, 30), (88, 20))
+    b = heat_at((32, 24), (60, 50), (8, 20))  # the latter two only here, the last beyond a
+    valid = torch.ones(1, 8, 12, dtype=torch.bool)
+    points_a, points_b, is_point = detected_correspondences((a, b), (valid, valid), shift, 10)
+    assert points_a.shape == (1, 20, 2)
+    pairs = torch.cat([points_a[is_point], points_b[is_point]], 1).round().int().tolist()
+    assert sorted(pairs) == [[20, 20, 32, 24], [40, 30, 50, 34], [50, 46, 60, 50]]
+    # What the photo does not show is nothing's counterpart.
+    hidden = valid.clone()
+    hidden[0, 3, 4] = False  # the cell of (32, 24)
+    pairs = detected_correspondences((a, b), (valid, hidden), shift, 10)
+    assert sorted(pairs[0][pairs[2]][:, 0].round().int().tolist()) == [20, 40, 50]
 
 
 def test_a_point_is_matched_if_the_nearest_descriptor_lies_near_the_right_place() -> None:

@@ -268,6 +268,19 @@ def test_cells_of_the_other_view_are_more_to_be_told_from(tmp_path: Path) -> Non
     assert many["detector"] == few["detector"]
 
 
+def test_other_photos_of_the_batch_are_more_to_be_told_from(tmp_path: Path) -> None:
+    few, many = terms_of(tmp_path, JOINT, with_loss(photo_negatives=True))
+    assert many["descriptor"] > few["descriptor"] + 0.01
+    assert many["detector"] == few["detector"]
+
+
+def test_detections_take_the_place_of_labels_in_the_descriptor_loss(tmp_path: Path) -> None:
+    labels, detections = terms_of(tmp_path, JOINT, with_loss(detections=20))
+    assert detections["descriptor"] != pytest.approx(labels["descriptor"], rel=1e-3)
+    assert detections["detector"] == labels["detector"]
+    assert detections["localization"] == labels["localization"]
+
+
 def test_targets_take_a_share_of_what_the_other_view_detects(tmp_path: Path) -> None:
     configs = (with_loss(other_view_weight=share) for share in (0.0, 0.5, 1.0))
     terms = terms_of(tmp_path, *configs)
