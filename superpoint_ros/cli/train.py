@@ -10,7 +10,7 @@ what was interrupted goes on where it stopped. A single stage can be named inste
 With --rounds N the chain goes on: the network of the round before labels the photos anew
 (relabel), and is trained on these labels (retrain), N - 1 times.
 
-`--start FILE` lets superpoint, refine, agree or small start from finished weights in place of the
+`--from FILE` lets superpoint, refine, agree or small start from finished weights in place of the
 stage before: that is how the shipped weights were trained on.
 
 `superpoint train small` then distils the slim network from the chain's weights (or --teacher
@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="small: weights to learn from (default: superpoint.safetensors of the run)",
     )
     parser.add_argument(
-        "--start",
+        "--from",  # not --start: torchrun would take it for one of its own
+        dest="start",
         metavar="FILE",
         default="",
         help=f"{', '.join(_STARTING)}: weights to start from, in place of the stage before "
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         start=args.start,
     )
     if job.start and args.stage not in _STARTING:
-        raise ConfigError(f"--start: {args.stage} does not; {', '.join(_STARTING)} can")
+        raise ConfigError(f"--from: {args.stage} does not; {', '.join(_STARTING)} can")
     with joined_processes(device):
         for stage, number in _plan(args.stage, args.rounds):
             if stage == "export" and process_rank() != 0:  # it trains nothing

@@ -57,7 +57,7 @@ def own_items(batch_size: int) -> range:
 
 
 def items_of_all(own: Tensor, batch_size: int) -> Tensor:
-    """Return every process' items of a batch, in the batch's order; no gradient flows to them.
+    """Return every process' items of a batch, in the batch's order; gradients flow back to each.
 
     Args:
         own: (B, ...) of this process, in the order of `own_items`; of one shape in all.
@@ -66,13 +66,11 @@ def items_of_all(own: Tensor, batch_size: int) -> Tensor:
     Returns:
         (batch_size, ...).
     """
-    own = own.detach()
     if not _is_joined():
         return own
-    whole = own.new_zeros(batch_size, *own.shape[1:])
-    whole[list(own_items(batch_size))] = own
-    distributed.all_reduce(whole)
-    return whole
+    places = torch.tensor(own_items(batch_size), device=own.device)
+    empty = own.new_zeros(batch_size, *own.shape[1:])
+    return sum_over_processes(empty.index_copy(0, places, own))
 
 
 def wait_for_all() -> None:

@@ -112,7 +112,7 @@ class LossConfig(Config):
     )
     photo_negatives: bool = option(
         False,
-        "Contrastive: the points of the batch's other photos are negatives, too; held fixed",
+        "Contrastive: the points of the batch's other photos are negatives, too",
     )
     detections: int = option(
         0,

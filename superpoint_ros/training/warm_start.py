@@ -50,7 +50,7 @@ def keep_start(weights: str, folder: Path) -> Path:
         return copy
     if load_checkpoint(folder / CHECKPOINT_NAME) is not None:
         raise ConfigError(
-            f"{folder}: has begun without --start: leave it out, or choose another --out"
+            f"{folder}: has begun without --from: leave it out, or choose another --out"
         )
     wait_for_all()  # none looks for the copy any more
     if process_rank() == 0:

@@ -109,7 +109,7 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     given = save_weights(tiny / "given.safetensors", SuperPoint(network), given)
     other = save_weights(tiny / "other.safetensors", SuperPoint(network), given)
     assert train.run(parse("pseudo-labels", *words)) == 0  # corner votes need no network
-    agree = parse("agree", *words, "--start", str(tiny / "given.safetensors"))
+    agree = parse("agree", *words, "--from", str(tiny / "given.safetensors"))
     assert train.run(agree) == 0
     (tiny / "given.safetensors").unlink()  # the run has its own copy
     assert train.run(parse("agree", *words)) == 0
@@ -120,17 +120,17 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     assert set(card.config) == {"agree", "parent"}
     assert card.config["parent"] == given.config
     assert card.data[0] == "somewhere"
-    small = parse("small", *words, "--start", str(tiny / "other.safetensors"))
+    small = parse("small", *words, "--from", str(tiny / "other.safetensors"))
     assert train.run(small) == 0
     slim, slim_card = load_weights(out / "superpoint_small.safetensors")
     assert slim.config == network
     assert slim_card.parent == f"given {other.sha256}, superpoint {card.sha256}"
     assert other.sha256 != given.sha256
     with pytest.raises(ConfigError, match="started from other weights"):
-        train.run(parse("agree", *words, "--start", str(tiny / "other.safetensors")))
+        train.run(parse("agree", *words, "--from", str(tiny / "other.safetensors")))
     (out / "agree" / "start.safetensors").unlink()
-    with pytest.raises(ConfigError, match="has begun without --start"):
-        train.run(parse("agree", *words, "--start", str(tiny / "other.safetensors")))
+    with pytest.raises(ConfigError, match="has begun without --from"):
+        train.run(parse("agree", *words, "--from", str(tiny / "other.safetensors")))
 
 
 def card_photos(card: ModelCard) -> int:
@@ -141,8 +141,8 @@ def test_a_stage_that_lacks_what_it_needs_says_so(tiny: Path) -> None:
     words = ("--config", str(tiny / "configs"), "--out", str(tiny / "run"), "--device", "cpu")
     with pytest.raises(ConfigError, match="agree"):
         train.run(parse("relabel", *words, "--rounds", "2", "--images", str(tiny / "images")))
-    with pytest.raises(ConfigError, match="--start: all does not"):
-        train.run(parse("all", *words, "--start", "full"))
+    with pytest.raises(ConfigError, match="--from: all does not"):
+        train.run(parse("all", *words, "--from", "full"))
     with pytest.raises(ConfigError, match="--images"):
         train.run(parse("superpoint", *words))
     with pytest.raises(ConfigError, match="--rounds 1: must be at least 2"):
