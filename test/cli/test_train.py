@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.distributed.run import get_args_parser
 from torch.utils.flop_counter import FlopCounterMode
 
 from superpoint_ros.cli import train
@@ -147,6 +148,17 @@ def test_a_stage_that_lacks_what_it_needs_says_so(tiny: Path) -> None:
         train.run(parse("superpoint", *words))
     with pytest.raises(ConfigError, match="--rounds 1: must be at least 2"):
         train.run(parse("relabel", *words))
+
+
+def test_torchrun_leaves_all_options_to_us() -> None:
+    # It reads what follows the module's name, too, and takes a prefix of an option for the option.
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    ours = [word for word in parser._option_string_actions if word.startswith("--")]
+    theirs = get_args_parser()._option_string_actions
+    taken = [(word, other) for word in ours for other in theirs if other.startswith(word)]
+    assert "--from" in ours
+    assert [word for word, _ in taken if word != "--help"] == []
 
 
 def test_the_shipped_configs_are_legal() -> None:
