@@ -10,11 +10,11 @@ what was interrupted goes on where it stopped. A single stage can be named inste
 With --rounds N the chain goes on: the network of the round before labels the photos anew
 (relabel), and is trained on these labels (retrain), N - 1 times.
 
-`--from FILE` lets superpoint, refine, agree or small start from finished weights in place of the
-stage before: that is how the shipped weights were trained on.
-
 `superpoint train small` then distils the slim network from the chain's weights (or --teacher
 FILE), on the same photos and labels.
+
+`--from FILE` lets superpoint, refine, agree or small start from finished weights in place of the
+stage before.
 
 `superpoint train losses` compares the descriptor losses on a small budget (losses.yaml).
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from superpoint_ros.network.weights import ModelCard
 
 _VALIDATION_PAIRS = 100
-_STARTING = ("superpoint", "refine", "agree", "small")  # may do so from a file
+_STARTING = ("superpoint", "refine", "agree", "small")  # take --from
 CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")
 
 
@@ -306,7 +306,6 @@ def _train_on_photos(
 ) -> None:
     """Train on warped pairs, starting from the stage before or learning from a teacher."""
     from superpoint_ros.config import load_yaml
-    from superpoint_ros.network.weights import load_weights
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.sheets import (
         write_batch_sheet,
@@ -314,7 +313,7 @@ def _train_on_photos(
         write_match_sheet,
     )
     from superpoint_ros.training.trainer import TrainConfig, make_source, train
-    from superpoint_ros.training.warm_start import START_NAME, keep_start, unfold_by_photos
+    from superpoint_ros.training.warm_start import load_start, unfold_by_photos
 
     again = stage.startswith("retrain")
     config = load_yaml(TrainConfig, job.configs / ("retrain.yaml" if again else f"{stage}.yaml"))
@@ -322,12 +321,10 @@ def _train_on_photos(
     photos = LabelledPhotos(job.photos, labels, config.photos)
     _say(f"{len(photos)} labelled photos, {len(photos.skipped)} skipped")
     folder = job.out / stage
-    start = folder / START_NAME
-    if job.start:
-        start = keep_start(job.start, folder)
     initial = None
-    if start.is_file():
-        network = unfold_by_photos(load_weights(start)[0], photos)
+    start = load_start(job.start, folder)
+    if start is not None:
+        network = unfold_by_photos(start, photos)
         config = dataclasses.replace(config, network=network.config)
         initial = network.state_dict()
     elif before:

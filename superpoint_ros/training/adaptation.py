@@ -183,8 +183,11 @@ def label_photos(
         split: Which photos, see `list_photos`.
 
     Raises:
+        ConfigError: The teacher is the network, and there is none.
         OSError: The labels cannot be written; those that are there stay.
     """
+    if network is None and config.teacher == "network":
+        raise ConfigError("teacher: network: there is none")
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     if network is not None:
@@ -224,8 +227,7 @@ def _label(
             photo, rng, config.warps, config.homography, config.erosion_px, config.corners
         )
         return find_peaks(heatmap, config.threshold, config.nms_radius, config.max_keypoints)
-    if network is None:
-        raise ConfigError("teacher: network: there is none")
+    assert network is not None
     views = [np.eye(3)]
     views += [
         sample_homography(rng, (height, width), (height, width), config.homography)

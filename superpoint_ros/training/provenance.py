@@ -54,11 +54,13 @@ def make_card(
     if last is None:
         raise ConfigError(f"{out / stages[-1]}: no checkpoint; train first")
     done = {stage: state for stage, state in states.items() if state is not None}
-    starts = {stage: out / stage / START_NAME for stage in done}
-    started = [stage for stage, path in starts.items() if path.is_file()]
-    start = load_weights(starts[started[-1]])[1] if started else None
-    if start is not None:
-        done = {stage: done[stage] for stage in list(done)[list(done).index(started[-1]) :]}
+    start = None
+    for stage in reversed(done):
+        path = out / stage / START_NAME
+        if path.is_file():
+            start = load_weights(path)[1]
+            done = dict(list(done.items())[list(done).index(stage) :])
+            break
     parents = [card for card in (start, teacher) if card is not None]
     wall_time_s = sum(state.wall_time_s for state in done.values())
     labelled = [path.stem for path in (out / "pseudo-labels").rglob("*.npz")]

@@ -26,28 +26,29 @@ START_NAME = "start.safetensors"
 _STATISTICS_OF = 16  # photos
 
 
-def keep_start(weights: str, folder: Path) -> Path:
-    """Copy the weights that a stage starts from into its folder.
+def load_start(weights: str, folder: Path) -> SuperPoint | None:
+    """Return the network that a stage starts from; None: from the stage before.
 
-    So a run that is resumed, and the export's model card, find them.
+    Its file is copied into the stage's folder, where a run that is resumed, and the export's model
+    card, find it.
 
     Args:
-        weights: As for `load_weights`.
+        weights: As for `find_weights`; empty: the copy, if there is one.
         folder: Of the stage.
-
-    Returns:
-        Path of the copy.
 
     Raises:
         WeightsError: Missing or damaged.
         ConfigError: The stage has begun, and not from these weights.
     """
-    source, copy = find_weights(weights), folder / START_NAME
-    card = load_weights(source)[1]
+    copy = folder / START_NAME
+    if not weights:
+        return load_weights(copy)[0] if copy.is_file() else None
+    source = find_weights(weights)
+    network, card = load_weights(source)
     if copy.is_file():
         if load_weights(copy)[1].sha256 != card.sha256:
             raise ConfigError(f"{folder}: started from other weights; choose another --out")
-        return copy
+        return network
     if load_checkpoint(folder / CHECKPOINT_NAME) is not None:
         raise ConfigError(
             f"{folder}: has begun without --from: leave it out, or choose another --out"
@@ -57,7 +58,7 @@ def keep_start(weights: str, folder: Path) -> Path:
         with replaced(copy) as temporary:
             shutil.copyfile(source, temporary)
     wait_for_all()
-    return copy
+    return network
 
 
 def unfold_by_photos(network: SuperPoint, photos: LabelledPhotos) -> SuperPoint:
