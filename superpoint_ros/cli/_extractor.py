@@ -41,6 +41,19 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--longer-side", type=int, metavar="PX", help="shrink larger images to this; 0: never"
     )
+    add_scales(group)
+
+
+def add_scales(parser: argparse._ActionsContainer) -> None:
+    """Declare the sizes at which the network sees an image; absent: the config's default."""
+    parser.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        metavar="SHARE",
+        help="the network sees the image at these shares of its sides and averages: 1 0.5 finds "
+        "and matches more, for a quarter more time (default: 1)",
+    )
 
 
 def add_measured_weights(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +65,17 @@ def add_measured_weights(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="weights to measure, may be repeated (default: the shipped ones)",
     )
+    add_scales(parser)
 
 
-def load_measured(weights: Sequence[str], **settings: Any) -> dict[str, Extractor]:
+def load_measured(
+    weights: Sequence[str], scales: Sequence[float] | None, **settings: Any
+) -> dict[str, Extractor]:
     """Load the weights of `add_measured_weights`.
 
     Args:
         weights: Files; none: the shipped ones.
+        scales: At which the network sees an image; None: the config's default.
         settings: Further arguments of `load_extractor`.
 
     Returns:
@@ -67,6 +84,8 @@ def load_measured(weights: Sequence[str], **settings: Any) -> dict[str, Extracto
     """
     from superpoint_ros.features import load_extractor
 
+    if scales is not None:
+        settings["scales"] = scales
     extractors: dict[str, Extractor] = {}
     for path in weights or [""]:
         extractor = load_extractor(path, **settings)
@@ -91,6 +110,7 @@ def make_extractor(args: argparse.Namespace) -> Extractor | ClassicalExtractor:
     given = {
         "weights": args.weights,
         "longer_side_px": args.longer_side,
+        "scales": args.scales,
         "engine": {
             "device": args.device,
             "precision": args.precision,

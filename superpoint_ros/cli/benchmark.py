@@ -52,6 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", default="", help="a file, or small; default: the full ones"
     )
+    parser.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="SHARE",
+        help="measure every engine with these scales, too, such as 1 0.5",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
     parser.add_argument(
@@ -181,7 +189,7 @@ def _run_rounds(
 def _make_extractors(args: argparse.Namespace) -> dict[str, Extractor]:
     """Return name -> extractor; "eager" is the yardstick and comes first."""
     from superpoint_ros.engines.engine import EngineConfig
-    from superpoint_ros.features import ExtractorConfig, extractor_from_config
+    from superpoint_ros.features import Extractor, ExtractorConfig, extractor_from_config
     from superpoint_ros.features.keypoints import KeypointConfig
 
     def make(precision: str, channels_last: bool) -> Extractor:
@@ -201,6 +209,10 @@ def _make_extractors(args: argparse.Namespace) -> dict[str, Extractor]:
     for precision in args.precision:
         extractor = make(precision, channels_last=True)
         extractors[extractor.engine.name] = extractor
+        if args.scales:
+            config = dataclasses.replace(extractor.config, scales=tuple(args.scales))
+            name = " ".join([extractor.engine.name, *(f"{scale:g}" for scale in args.scales)])
+            extractors[name] = Extractor(extractor.engine, extractor.card, config)
     return extractors
 
 

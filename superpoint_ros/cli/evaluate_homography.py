@@ -189,12 +189,14 @@ def _methods(args: argparse.Namespace) -> dict[str, tuple[MakeExtract, dict[str,
     )
 
     methods: dict[str, tuple[MakeExtract, dict[str, str]]] = {}
-    for name, extractor in load_measured(args.weights).items():
+    for name, extractor in load_measured(args.weights, args.scales).items():
 
         def make_ours(setting: Setting, extractor: Extractor = extractor) -> Extract:
             return _configure(extractor, setting, args.threshold)
 
-        methods[name] = (make_ours, {"weights_sha256": extractor.weights_sha256})
+        scales = " ".join(f"{scale:g}" for scale in extractor.config.scales)
+        said = {"weights_sha256": extractor.weights_sha256, "scales": scales}
+        methods[name] = (make_ours, said)
     everything = (*CLASSICAL_DESCRIBED, *CLASSICAL_DETECTORS)
     wanted = [name for name in everything if is_available(name)]
     if args.baselines != "all":

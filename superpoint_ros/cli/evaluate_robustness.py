@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     methods: dict[str, Callable[[Array], Features]] = {
         name: make_classical(name, limit) for name in CLASSICAL_DESCRIBED if is_available(name)
     }
-    methods |= load_measured(args.weights, max_keypoints=limit)
+    methods |= load_measured(args.weights, args.scales, max_keypoints=limit)
     report: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for change in changes:
         amounts = CHANGES[change].amounts

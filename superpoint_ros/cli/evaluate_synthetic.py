@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--count {args.count}: at least {len(KINDS)}, one of each kind")
     if args.pictures:
         check_folder(args.pictures)
-    methods = _methods(args.weights)
+    methods = _methods(args)
     report: dict[str, Any] = {"count": args.count, "seed": args.seed, "methods": {}}
     for name in methods:
         report["methods"][name] = {}
@@ -202,8 +202,9 @@ def _join_tiles(tiles: list[Array], columns: int) -> Array:
     return np.vstack([np.hstack(tiles[at : at + columns]) for at in range(0, count, columns)])
 
 
-def _methods(weights: list[str]) -> dict[str, Extractor | ClassicalExtractor]:
+def _methods(args: argparse.Namespace) -> dict[str, Extractor | ClassicalExtractor]:
     from superpoint_ros.features.classical import CLASSICAL_DETECTORS, make_classical
 
     classical = {name: make_classical(name, max_keypoints=0) for name in CLASSICAL_DETECTORS}
-    return {**load_measured(weights, max_keypoints=_ALL, detection_threshold=0.001), **classical}
+    settings = {"max_keypoints": _ALL, "detection_threshold": 0.001}
+    return {**load_measured(args.weights, args.scales, **settings), **classical}

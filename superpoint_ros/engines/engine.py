@@ -48,7 +48,7 @@ class Engine(Protocol):
             images: (B, H, W) uint8 grey on any device; H and W multiples of 8.
 
         Returns:
-            Float32 logits and descriptors on `device`; valid until the next call.
+            Float32 logits and descriptors on `device`; later calls leave them alone.
         """
 
 

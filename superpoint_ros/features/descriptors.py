@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from superpoint_ros.config import Config, option
-from superpoint_ros.network.cells import CELL_SIZE, normalise_pixels
+from superpoint_ros.network.cells import normalise_pixels
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,26 @@ class DescriptorConfig(Config):
 
 
 def sample_descriptors(
-    dense_descriptors: Tensor, keypoints: Tensor, interpolation: str = "bilinear"
+    dense_descriptors: Tensor,
+    keypoints: Tensor,
+    size_hw: tuple[int, int],
+    interpolation: str = "bilinear",
 ) -> Tensor:
     """Read the descriptor at every keypoint.
 
-    Beyond the outermost cell centres (3.5 pixels from the border) the outermost value holds.
+    Beyond the outermost cell centres (half a cell from the border) the outermost value holds.
 
     Args:
-        dense_descriptors: (B, D, Hc, Wc) of an image of 8 Hc x 8 Wc pixels, padding included.
-        keypoints: (B, K, 2), (x, y) in pixels.
+        dense_descriptors: (B, D, Hc, Wc), one per cell.
+        keypoints: (B, K, 2), (x, y) in pixels of an image of `size_hw`.
+        size_hw: (height, width) of what the cells cover, padding included: 8 Hc x 8 Wc, unless the
+            network saw it at another size.
         interpolation: "bilinear" or "bicubic".
 
     Returns:
         (B, K, D) float32, unit length.
     """
-    height, width = (CELL_SIZE * size for size in dense_descriptors.shape[2:])
-    grid = normalise_pixels(keypoints, (height, width)).unsqueeze(1)
+    grid = normalise_pixels(keypoints, size_hw).unsqueeze(1)
     sampled = functional.grid_sample(
         dense_descriptors.float(),
         grid,

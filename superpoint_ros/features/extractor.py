@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from superpoint_ros.config import Config, option, to_mapping
+from superpoint_ros.config import Config, ConfigError, option, to_mapping
 from superpoint_ros.data import Array, Features
 from superpoint_ros.engines.engine import Engine, EngineConfig, make_engine
-from superpoint_ros.features.descriptors import DescriptorConfig, sample_descriptors
+from superpoint_ros.features.descriptors import DescriptorConfig
 from superpoint_ros.features.keypoints import KeypointConfig, extract_keypoints
+from superpoint_ros.features.scales import mean_descriptors, mean_heatmap, shrink_images
 from superpoint_ros.image import fit_longer_side, pad_to_multiple, resize, scale_points, to_grey
 from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
@@ -37,9 +38,22 @@ class ExtractorConfig(Config):
         "original; 0: never",
         minimum=0,
     )
+    scales: tuple[float, ...] = option(
+        (1.0,),
+        "sizes at which the network sees the image, as shares of its sides; heatmaps and "
+        "descriptors are averaged: [1.0, 0.5] finds and matches more, for a quarter more time",
+        minimum=0.1,
+        maximum=1.0,
+        dynamic=True,
+    )
     engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
     keypoints: KeypointConfig = dataclasses.field(default_factory=KeypointConfig)
     descriptors: DescriptorConfig = dataclasses.field(default_factory=DescriptorConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.scales:
+            raise ConfigError("scales: none; [1.0] is the image as it is")
 
 
 class Extractor:
@@ -108,11 +122,18 @@ class Extractor:
         if longer_side and max(original_hw) > longer_side:
             size_hw = fit_longer_side(original_hw, longer_side)
         padded = np.stack([pad_to_multiple(resize(grey, size_hw), CELL_SIZE) for grey in greys])
-        logits, dense_descriptors = self.engine(torch.from_numpy(padded))
-        heatmap = logits_to_heatmap(logits)
+        padded_hw = (padded.shape[1], padded.shape[2])
+        scales, interpolation = self.config.scales, self.config.descriptors.interpolation
+        outputs = [self.engine(torch.from_numpy(shrink_images(padded, scale))) for scale in scales]
+        heatmaps = [logits_to_heatmap(output.logits) for output in outputs]
+        heatmap = mean_heatmap(heatmaps, scales, padded_hw)
         keypoints, scores = extract_keypoints(heatmap, size_hw, self.config.keypoints)
-        descriptors = sample_descriptors(
-            dense_descriptors, keypoints, self.config.descriptors.interpolation
+        descriptors = mean_descriptors(
+            [output.dense_descriptors for output in outputs],
+            scales,
+            keypoints,
+            padded_hw,
+            interpolation,
         )
         # One copy to the host: x, y, score, descriptor side by side.
         table = torch.cat([keypoints, scores.unsqueeze(-1), descriptors], dim=-1).cpu().numpy()
@@ -167,6 +188,7 @@ def load_extractor(
     detection_threshold: float = KeypointConfig.detection_threshold,
     nms_radius: int = KeypointConfig.nms_radius,
     longer_side_px: int = 0,
+    scales: Sequence[float] = ExtractorConfig.scales,
 ) -> Extractor:
     """Return an extractor with the shipped weights and the fastest engine here.
 
@@ -180,6 +202,7 @@ def load_extractor(
         detection_threshold: Smallest score of a keypoint.
         nms_radius: Distance between keypoints, pixels.
         longer_side_px: Larger images are shrunk to this; 0: never.
+        scales: Sizes at which the network sees the image, averaged; shares of its sides.
 
     Raises:
         WeightsError: Weights missing or damaged.
@@ -189,6 +212,7 @@ def load_extractor(
         ExtractorConfig(
             weights=str(weights),
             longer_side_px=longer_side_px,
+            scales=tuple(scales),
             engine=EngineConfig(name=engine, device=device, precision=precision),
             keypoints=KeypointConfig(
                 detection_threshold=detection_threshold,

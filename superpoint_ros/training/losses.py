@@ -20,7 +20,6 @@ from superpoint_ros.network.cells import (
     DUSTBIN,
     cell_centres,
     logits_to_heatmap,
-    normalise_pixels,
     pixel_grid,
 )
 from superpoint_ros.training.distributed import sum_over_processes
@@ -102,24 +101,6 @@ def hinge_loss(
         return loss
     weighted: Tensor = (lambda_d * positive + negative).sum()
     return weighted / _count(valid * torch.ones_like(is_pair))
-
-
-def sample_descriptors(dense: Tensor, points: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Read descriptors at pixels, bilinearly.
-
-    Args:
-        dense: (B, D, H/8, W/8).
-        points: (B, N, 2), (x, y) pixels of the image.
-        size_hw: (H, W) of the image.
-
-    Returns:
-        (B, N, D) unit length.
-    """
-    grid = normalise_pixels(points, size_hw).unsqueeze(1)
-    sampled = functional.grid_sample(
-        dense.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return functional.normalize(sampled.squeeze(2), dim=1).transpose(1, 2)
 
 
 def contrastive_loss(

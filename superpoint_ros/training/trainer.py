@@ -20,6 +20,7 @@ from torch import Tensor
 
 from superpoint_ros.config import Config, ConfigError, from_mapping, option, to_mapping
 from superpoint_ros.engines.torch_engine import uses_bf16
+from superpoint_ros.features.descriptors import sample_descriptors
 from superpoint_ros.files import sole_use, write_text
 from superpoint_ros.network.cells import CELL_SIZE, cell_centres
 from superpoint_ros.network.superpoint import (
@@ -64,7 +65,6 @@ from superpoint_ros.training.losses import (
     localization_loss,
     photo_cosines,
     refine_points,
-    sample_descriptors,
     similarity_loss,
     warp_points_batch,
 )

@@ -43,7 +43,8 @@ def features(folder: Path) -> list[str]:
 def test_extract_writes_what_it_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, summary = folder / "a.npz", folder / "a.json"
     argv = ["extract", str(folder / "a.png"), "--out", str(out), "--json", str(summary)]
-    assert main([*argv, "--max-keypoints", "30", *features(folder)]) == 0
+    argv += ["--max-keypoints", "30", "--scales", "1", "0.5"]
+    assert main([*argv, *features(folder)]) == 0
     assert "a.png: 30 keypoints, 200x120" in capsys.readouterr().out
     with np.load(out) as arrays:
         assert arrays["keypoints"].shape == (30, 2)
@@ -53,6 +54,7 @@ def test_extract_writes_what_it_says(folder: Path, capsys: pytest.CaptureFixture
     assert written["images"][0]["keypoints"] == 30
     assert len(written["weights_sha256"]) == 64
     assert written["config"]["keypoints"]["max_keypoints"] == 30
+    assert written["config"]["scales"] == [1.0, 0.5]
 
 
 def test_extract_many_and_pictures(folder: Path, tmp_path: Path) -> None:
@@ -95,15 +97,17 @@ def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     path = tmp_path / "b.json"
     argv = ["benchmark", "--size", "48x80", "--size", "40x56", "--batch", "1", "2"]
     argv += ["--frames", "3", "--warmup", "1", "--precision", "fp32", "--keypoints", "20"]
+    argv += ["--scales", "1", "0.5"]
     argv += ["--weights", str(folder / "w.safetensors"), "--device", "cpu", "--json", str(path)]
     assert main(argv) == 0
     rows = json.loads(path.read_text())["rows"]
-    assert [(r["engine"], r["size"], r["batch"]) for r in rows[:3]] == [
+    assert [(r["engine"], r["size"], r["batch"]) for r in rows[:4]] == [
         ("eager", "48x80", 1),
         ("torch-fp32", "48x80", 1),
+        ("torch-fp32 1 0.5", "48x80", 1),
         ("eager", "48x80", 2),
     ]
-    assert len(rows) == 8
+    assert len(rows) == 12
     keys = "engine size batch keypoints p50_ms p95_ms p99_ms ratio_to_eager device"
     for row in rows:
         assert set(row) == set(keys.split())
@@ -121,6 +125,8 @@ def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["extract", "{a}", "--weights", "{a}"], "not a readable safetensors file"),
         (["extract", "{a}", "--max-keypoints", "-1"], "keypoints.max_keypoints: -1 is below"),
         (["extract", "{a}", "--precision", "fp8"], "engine.precision: 'fp8'"),
+        (["extract", "{a}", "--scales", "1", "2"], "scales: 2.0 is above the maximum 1.0"),
+        (["evaluate", "synthetic", "--scales", "0"], "scales: 0.0 is below the minimum 0.1"),
         (["match", "{a}", "{a}", "--ratio", "2"], "max_ratio: 2.0 is above"),
         (["match", "{a}", "{w}"], "w.safetensors: not an image"),
         (["match", "{a}", "{a}", "--features", "fast"], "has no descriptors to match"),
@@ -176,6 +182,7 @@ def test_robustness_is_measured_for_every_amount(folder, tmp_path, capsys):
     cv2.imwrite(str(photos / name), photo)
     path = tmp_path / "report.json"
     argv = ["evaluate", "robustness", str(photos), "--changes", "light", "--count", "1"]
+    argv += ["--scales", "1", "0.5"]
     assert main([*argv, "--weights", str(folder / "w.safetensors"), "--json", str(path)]) == 0
     rows = json.loads(path.read_text())["light"]
     assert {"w", "rootsift", "orb"} <= set(rows)

@@ -235,7 +235,7 @@ def test_command_reports_groups_pairs_and_pictures(
     report, pairs, pictures = tmp_path / "r.json", tmp_path / "p.csv", tmp_path / "pictures"
     argv = ["evaluate", "homography", str(tmp_path / "sets"), "--protocol", "native"]
     argv += ["--baselines", "orb,fast", "--json", str(report), "--pairs", str(pairs)]
-    argv += ["--pictures", str(pictures)]
+    argv += ["--pictures", str(pictures), "--scales", "1", "0.5"]
     assert main(argv) == 0
     printed = capsys.readouterr().out
     assert "(2 pairs of 2 sets, native)" in printed
@@ -251,6 +251,7 @@ def test_command_reports_groups_pairs_and_pictures(
     assert len(row["per_pair"]) == 2
     assert methods["fast"]["he3"] is None
     assert methods["superpoint"]["he3"] == 1.0
+    assert methods["superpoint"]["scales"] == "1 0.5"
     with pairs.open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 6

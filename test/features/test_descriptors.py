@@ -24,7 +24,7 @@ def test_ramp_returns_the_place_it_is_sampled_at(interpolation: str) -> None:
     share = torch.rand(1, 50, 2, generator=torch.Generator().manual_seed(0))
     share[0, :2] = torch.tensor([[0.0, 0.0], [1.0, 1.0]])  # both extremes
     keypoints = low + share * (high - low)
-    sampled = sample_descriptors(dense, keypoints, interpolation)
+    sampled = sample_descriptors(dense, keypoints, SIZE_HW, interpolation)
     recovered = 100.0 * sampled[..., :2] / sampled[..., 2:]
     # PyTorch's bicubic kernel (a = -0.75) bends a straight line by up to 0.4 pixel between cells;
     # half a pixel of offset in the convention would still show.
@@ -39,7 +39,7 @@ def test_cell_centre_returns_the_cell() -> None:
     )
     keypoints = cell_centres(SIZE_HW).reshape(1, -1, 2).repeat(2, 1, 1)
     for interpolation in ("bilinear", "bicubic"):
-        sampled = sample_descriptors(dense, keypoints, interpolation)
+        sampled = sample_descriptors(dense, keypoints, SIZE_HW, interpolation)
         torch.testing.assert_close(sampled, dense.flatten(2).transpose(1, 2), atol=1e-4, rtol=0)
 
 
@@ -48,14 +48,14 @@ def test_border_pixels_hold_the_outermost_value_at_unit_length() -> None:
         torch.randn(1, 16, 6, 10, generator=torch.Generator().manual_seed(0)), dim=1
     )
     corners = torch.tensor([[[0.0, 0.0], [79.0, 47.0]]])
-    sampled = sample_descriptors(dense, corners)
+    sampled = sample_descriptors(dense, corners, SIZE_HW)
     torch.testing.assert_close(sampled[0, 0], dense[0, :, 0, 0], atol=1e-5, rtol=0)
     torch.testing.assert_close(sampled[0, 1], dense[0, :, -1, -1], atol=1e-5, rtol=0)
 
 
 def test_unit_length_and_none() -> None:
     dense = functional.normalize(torch.randn(1, 16, 6, 10), dim=1).half()
-    sampled = sample_descriptors(dense, torch.rand(1, 30, 2) * 40)
+    sampled = sample_descriptors(dense, torch.rand(1, 30, 2) * 40, SIZE_HW)
     assert sampled.dtype == torch.float32
     torch.testing.assert_close(sampled.norm(dim=-1), torch.ones(1, 30))
-    assert sample_descriptors(dense, torch.zeros(1, 0, 2)).shape == (1, 0, 16)
+    assert sample_descriptors(dense, torch.zeros(1, 0, 2), SIZE_HW).shape == (1, 0, 16)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Features
 from superpoint_ros.engines.engine import EngineConfig
 from superpoint_ros.features import (
@@ -175,6 +176,40 @@ def test_same_image_same_bits(
     first = extract(image)
     for _ in range(3):
         _assert_same(extract(image), first)
+
+
+@pytest.mark.parametrize("size_hw", [(96, 128), (93, 125), (17, 200)])
+def test_scales_are_averaged(
+    size_hw: tuple[int, int], tiny_weights: Path, rng: np.random.Generator
+) -> None:
+    extract = load_extractor(str(tiny_weights), device="cpu", precision="fp32")
+    twice = load_extractor(str(tiny_weights), device="cpu", precision="fp32", scales=[1.0, 0.5])
+    images = [rng.integers(0, 256, size_hw, dtype=np.uint8) for _ in range(2)]
+    alone, features = twice(images[0]), twice.extract_batch(images)[0]
+    np.testing.assert_allclose(features.keypoints, alone.keypoints, atol=1e-3)
+    np.testing.assert_allclose(features.descriptors, alone.descriptors, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(alone.descriptors, axis=1), 1.0, atol=1e-5)
+    assert (alone.keypoints <= [size_hw[1] - 1, size_hw[0] - 1]).all()
+    assert len(alone) > 20
+    assert not np.array_equal(alone.keypoints, extract(images[0]).keypoints)
+    twice.config = dataclasses.replace(twice.config, scales=(1.0,))
+    _assert_same(twice(images[0]), extract(images[0]))
+
+
+def test_a_point_of_every_view_keeps_its_place() -> None:
+    """A white block of 2x2 pixels is one white pixel at half the size."""
+    image = np.zeros((48, 80), np.uint8)
+    image[20:22, 60:62] = 255
+    keypoints = KeypointConfig(detection_threshold=0.05)
+    run = extractor(dataclasses.replace(CONFIG, scales=(1.0, 0.5), keypoints=keypoints))
+    np.testing.assert_allclose(run(image).keypoints, [[60.5, 20.5]], atol=1e-3)
+    assert run.engine.shape == (1, 24, 40)
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (1.0, 2.0), (float("nan"),)])
+def test_scales_out_of_range_are_refused(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match="scales"):
+        ExtractorConfig(scales=scales)
 
 
 def test_config_names_bad_weights(tmp_path: Path) -> None:

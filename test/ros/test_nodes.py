@@ -150,6 +150,15 @@ def test_compressed_images_and_parameters_while_running(graph, tiny_weights, rng
     assert result.successful, result.reason
     publish_until_answered(graph, publisher, message(5, data.tobytes()), messages)
     assert messages[-1].count == 7
+    before, numbers = messages[-1].descriptors, ParameterType.PARAMETER_DOUBLE_ARRAY
+    result = set_parameter("scales", type=numbers, double_array_value=[1.0, 0.5])
+    assert result.successful, result.reason
+    publish_until_answered(graph, publisher, message(6, data.tobytes()), messages)
+    assert messages[-1].descriptors != before
+    for scales, reason in (([], "scales: none"), ([1.0, 2.0], "2.0 is above the maximum 1.0")):
+        result = set_parameter("scales", type=numbers, double_array_value=scales)
+        assert not result.successful
+        assert reason in result.reason
     result = set_parameter("descriptor_dtype", type=text, string_value="f8")
     assert not result.successful
     assert "f32, f16, u8" in result.reason

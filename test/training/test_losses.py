@@ -20,7 +20,6 @@ from superpoint_ros.training.losses import (
     localization_loss,
     photo_cosines,
     refine_points,
-    sample_descriptors,
     similarity_loss,
     warp_points_batch,
 )
@@ -90,17 +89,6 @@ def test_targets_of_a_crowded_cell_still_sum_to_one() -> None:
     targets = detector_targets(mass)
     torch.testing.assert_close(targets.sum(1), torch.ones(1, 1, 2))
     assert float(targets[0, 8 * 5 + 6, 0, 0]) == pytest.approx(0.5)
-
-
-def test_sampling_a_ramp_returns_the_pixel() -> None:
-    height, width = 24, 40
-    centres = cell_centres((height, width))
-    x, y = 0.01 * centres[..., 0], 0.01 * centres[..., 1]
-    dense = torch.stack([x, y, torch.ones_like(x)])[None]
-    points = torch.tensor([[[10.25, 7.5], [30.0, 19.5]]])
-    sampled = sample_descriptors(dense, points, (height, width))
-    recovered = 100.0 * sampled[..., :2] / sampled[..., 2:]
-    torch.testing.assert_close(recovered, points, atol=1e-3, rtol=0)
 
 
 def test_contrastive_loss_of_orthogonal_descriptors_is_known() -> None:
