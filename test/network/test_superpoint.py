@@ -21,6 +21,7 @@ TINY_BN = NetworkConfig(
 
 
 def test_shapes_and_unit_length() -> None:
+    torch.manual_seed(0)  # one tiny network in 300 is silent in some cell: no length to scale
     output = SuperPoint(TINY).eval()(torch.rand(3, 1, 48, 80))
     assert output.logits.shape == (3, 65, 6, 10)
     assert output.dense_descriptors.shape == (3, 12, 6, 10)
