@@ -56,6 +56,11 @@ def add_scales(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def name_scales(scales: Sequence[float]) -> str:
+    """Return scales as they are given on the command line, such as "1 0.5"."""
+    return " ".join(f"{scale:g}" for scale in scales)
+
+
 def add_measured_weights(parser: argparse.ArgumentParser) -> None:
     """Declare the weights of a command that compares several."""
     parser.add_argument(

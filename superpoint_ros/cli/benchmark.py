@@ -23,6 +23,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from superpoint_ros.cli._extractor import name_scales
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -211,7 +213,7 @@ def _make_extractors(args: argparse.Namespace) -> dict[str, Extractor]:
         extractors[extractor.engine.name] = extractor
         if args.scales:
             config = dataclasses.replace(extractor.config, scales=tuple(args.scales))
-            name = " ".join([extractor.engine.name, *(f"{scale:g}" for scale in args.scales)])
+            name = f"{extractor.engine.name} {name_scales(args.scales)}"
             extractors[name] = Extractor(extractor.engine, extractor.card, config)
     return extractors
 

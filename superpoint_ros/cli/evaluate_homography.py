@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superpoint_ros.cli._extractor import add_measured_weights, load_measured
+from superpoint_ros.cli._extractor import add_measured_weights, load_measured, name_scales
 from superpoint_ros.config import ConfigError
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _methods(args: argparse.Namespace) -> dict[str, tuple[MakeExtract, dict[str,
         def make_ours(setting: Setting, extractor: Extractor = extractor) -> Extract:
             return _configure(extractor, setting, args.threshold)
 
-        scales = " ".join(f"{scale:g}" for scale in extractor.config.scales)
+        scales = name_scales(extractor.config.scales)
         said = {"weights_sha256": extractor.weights_sha256, "scales": scales}
         methods[name] = (make_ours, said)
     everything = (*CLASSICAL_DESCRIBED, *CLASSICAL_DETECTORS)

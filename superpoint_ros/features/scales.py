@@ -53,16 +53,21 @@ def mean_heatmap(
     Returns:
         (B, H, W) float32.
     """
-    total: Tensor | None = None
-    for heatmap, scale in zip(heatmaps, scales, strict=True):
-        if heatmap.shape[1:] != size_hw:
-            heatmap = functional.interpolate(
-                heatmap.unsqueeze(1), size_hw, mode="bilinear", align_corners=False
-            ).squeeze(1)
-        weighted = heatmap * (scale / sum(1.0 / scale for scale in scales))
-        total = weighted if total is None else total.add_(weighted)
-    assert total is not None
-    return total
+    total_weight = sum(1.0 / scale for scale in scales)
+    weighted = [
+        (scale / total_weight) * _fit(heatmap, size_hw)
+        for heatmap, scale in zip(heatmaps, scales, strict=True)
+    ]
+    return sum(weighted[1:], weighted[0])
+
+
+def _fit(heatmap: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    if heatmap.shape[1:] == size_hw:
+        return heatmap
+    resized = functional.interpolate(
+        heatmap.unsqueeze(1), size_hw, mode="bilinear", align_corners=False
+    )
+    return resized.squeeze(1)
 
 
 def mean_descriptors(
@@ -86,9 +91,10 @@ def mean_descriptors(
     Returns:
         (B, K, D) float32, unit length.
     """
-    views = zip(dense_descriptors, scales, strict=True)
     sampled = [
-        scale * sample_descriptors(dense, keypoints, size_hw, interpolation)
-        for dense, scale in views
+        sample_descriptors(dense, keypoints, size_hw, interpolation) for dense in dense_descriptors
     ]
-    return functional.normalize(sum(sampled[1:], sampled[0]), dim=2)
+    if len(sampled) == 1:  # of unit length already
+        return sampled[0]
+    weighted = [scale * view for view, scale in zip(sampled, scales, strict=True)]
+    return functional.normalize(sum(weighted[1:], weighted[0]), dim=2)

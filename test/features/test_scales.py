@@ -79,10 +79,7 @@ def test_descriptors_are_read_at_the_same_place_in_every_view() -> None:
         return torch.cat([centres, torch.full((1, rows, columns), 100.0)]).unsqueeze(0)
 
     maps = [place(6, 10), place(3, 5), place(2, 4)]
-    low, high = (
-        torch.tensor([11.5, 11.5]),
-        torch.tensor([68.0, 35.0]),
-    )  # within the outermost centres
+    low, high = torch.tensor([11.5, 11.5]), torch.tensor([68.0, 35.0])  # between cell centres
     share = torch.rand(1, 40, 2, generator=torch.Generator().manual_seed(0))
     keypoints = low + share * (high - low)
     sampled = mean_descriptors(maps, [1.0, 0.5, 0.35], keypoints, size_hw)
