@@ -16,6 +16,9 @@ FILE), on the same photos and labels.
 `--from FILE` lets superpoint, refine, agree or small start from finished weights in place of the
 stage before.
 
+`--schedule 0.25` gives every training a quarter of its steps: worse weights in a quarter of the
+time, e.g. to see what your photos give before days are spent on them.
+
 `superpoint train losses` compares the descriptor losses on a small budget (losses.yaml).
 
 Several GPUs, or processes on CPUs, share every batch when torchrun starts them:
@@ -37,6 +40,7 @@ from superpoint_ros.config import ConfigError
 if TYPE_CHECKING:
     from superpoint_ros.network.superpoint import SuperPoint
     from superpoint_ros.network.weights import ModelCard
+    from superpoint_ros.training.trainer import TrainConfig
 
 _VALIDATION_PAIRS = 100
 _STARTING = ("superpoint", "refine", "agree", "small")  # take --from
@@ -78,6 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(_STARTING)}: weights to start from, in place of the stage before "
         "(full, small: those shipped)",
     )
+    parser.add_argument(
+        "--schedule",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the steps of every training stage, e.g. 0.25 for a quarter of the time "
+        "(default: 1)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
 
@@ -100,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         device=device,
         teacher=args.teacher,
         start=args.start,
+        schedule=args.schedule,
     )
     if job.start and args.stage not in _STARTING:
         raise ConfigError(f"--from: {args.stage} does not; {', '.join(_STARTING)} can")
@@ -165,6 +178,7 @@ class _Job:
         teacher: Weights file; empty: those of the run.
         start: Weights file to start from; empty: the stage before.
         round: Of labels, from 1 on.
+        schedule: Share of the steps of every training stage.
     """
 
     configs: Path
@@ -174,6 +188,18 @@ class _Job:
     teacher: str
     start: str = ""
     round: int = 1
+    schedule: float = 1.0
+
+    def training(self, name: str) -> TrainConfig:
+        """Read the YAML of a training stage, as long as the schedule wants it.
+
+        Raises:
+            ConfigError: The file or the schedule is bad.
+        """
+        from superpoint_ros.config import load_yaml
+        from superpoint_ros.training.trainer import TrainConfig
+
+        return load_yaml(TrainConfig, self.configs / name).with_schedule(self.schedule)
 
     @property
     def photos(self) -> Path:
@@ -188,11 +214,10 @@ class _Job:
 
 
 def _magicpoint(job: _Job) -> None:
-    from superpoint_ros.config import load_yaml
     from superpoint_ros.training.sheets import write_batch_sheet
-    from superpoint_ros.training.trainer import TrainConfig, make_source, train
+    from superpoint_ros.training.trainer import make_source, train
 
-    config = load_yaml(TrainConfig, job.configs / "magicpoint.yaml")
+    config = job.training("magicpoint.yaml")
     source = make_source(config, None)
     write_batch_sheet(job.out / "magicpoint" / "sheet.jpg", source(0))
     train(config, source, job.out / "magicpoint", device=job.device)
@@ -260,14 +285,12 @@ def _small(job: _Job) -> None:
 
 def _losses(job: _Job) -> None:
     """Train with each descriptor loss from the same start for as long, and compare."""
-    from superpoint_ros.config import load_yaml
     from superpoint_ros.features.extractor import extractor_from_network
     from superpoint_ros.files import write_json
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.trainer import (
         CHECKPOINT_NAME,
         DESCRIPTOR_LOSSES,
-        TrainConfig,
         make_source,
         train,
     )
@@ -277,7 +300,7 @@ def _losses(job: _Job) -> None:
         measure,
     )
 
-    config = load_yaml(TrainConfig, job.configs / "losses.yaml")
+    config = job.training("losses.yaml")
     photos = LabelledPhotos(job.photos, job.out / "pseudo-labels", config.photos)
     pairs = make_validation_pairs(job.photos, _VALIDATION_PAIRS)
     if not pairs:
@@ -305,18 +328,17 @@ def _train_on_photos(
     job: _Job, stage: str, before: str = "", teacher: SuperPoint | None = None
 ) -> None:
     """Train on warped pairs, starting from the stage before or learning from a teacher."""
-    from superpoint_ros.config import load_yaml
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.sheets import (
         write_batch_sheet,
         write_label_sheet,
         write_match_sheet,
     )
-    from superpoint_ros.training.trainer import TrainConfig, make_source, train
+    from superpoint_ros.training.trainer import make_source, train
     from superpoint_ros.training.warm_start import load_start, unfold_by_photos
 
     again = stage.startswith("retrain")
-    config = load_yaml(TrainConfig, job.configs / ("retrain.yaml" if again else f"{stage}.yaml"))
+    config = job.training("retrain.yaml" if again else f"{stage}.yaml")
     labels = job.out / (f"pseudo-labels-{job.round}" if again else "pseudo-labels")
     photos = LabelledPhotos(job.photos, labels, config.photos)
     _say(f"{len(photos)} labelled photos, {len(photos.skipped)} skipped")

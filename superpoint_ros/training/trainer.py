@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -206,6 +207,21 @@ class TrainConfig(Config):
                 "is_distilled: the teacher's probabilities replace all labels: leave "
                 "loss.unmatched_weight at 1 and loss.other_view_weight at 0"
             )
+
+    def with_schedule(self, share: float) -> TrainConfig:
+        """Return the stage with this share of its steps, and of those that count from its start.
+
+        Raises:
+            ConfigError: The share is no positive number.
+        """
+        if not 0.0 < share < math.inf:
+            raise ConfigError(f"--schedule {share:g}: must be a positive number, e.g. 0.25")
+        return dataclasses.replace(
+            self,
+            steps=max(1, round(share * self.steps)),
+            warmup_steps=round(share * self.warmup_steps),
+            freeze_after=round(share * self.freeze_after),
+        )
 
 
 def make_source(config: TrainConfig, photos: LabelledPhotos | None) -> BatchSource:

@@ -134,6 +134,22 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
         train.run(parse("agree", *words, "--from", str(tiny / "other.safetensors")))
 
 
+def test_a_share_of_the_schedule_is_trained_and_the_card_says_so(tiny: Path) -> None:
+    long = (NETWORK + "shapes: {height: 48, width: 64}\n").replace("steps: 2", "steps: 8")
+    long += "freeze_after: 6\nfrozen_layers: [1a]\n"
+    (tiny / "configs" / "magicpoint.yaml").write_text(long)
+    words = ("--config", str(tiny / "configs"), "--out", str(tiny / "run"), "--device", "cpu")
+    assert train.run(parse("magicpoint", *words, "--schedule", "0.5")) == 0
+    checkpoint = load_checkpoint(tiny / "run" / "magicpoint" / "last.pt")
+    assert checkpoint is not None
+    assert checkpoint.step == 4
+    counts = ("steps", "warmup_steps", "freeze_after")
+    assert [checkpoint.config[name] for name in counts] == [4, 50, 3]
+    for share in ("0", "-1", "nan"):
+        with pytest.raises(ConfigError, match=f"--schedule {share}: must be a positive number"):
+            train.run(parse("magicpoint", *words, "--schedule", share))
+
+
 def card_photos(card: ModelCard) -> int:
     return int(next(text for text in card.data if "photos labelled" in text).split()[0])
 
