@@ -12,14 +12,14 @@ by one thing at a time.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superpoint_ros.cli._extractor import add_measured_weights, load_measured
+from superpoint_ros.cli._extractor import add_measured_weights, describe_extractor, load_measured
 
 if TYPE_CHECKING:
-    from superpoint_ros.data import Array, Features
+    from superpoint_ros.features import Extractor
+    from superpoint_ros.features.classical import ClassicalExtractor
 
 _METRICS = {"mma3": "MMA@3", "repeatability": "repeatability"}
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.count < 1:
         raise ConfigError(f"--count {args.count}: must be at least 1")
     limit = VALIDATION_PROTOCOL.max_keypoints
-    methods: dict[str, Callable[[Array], Features]] = {
+    methods: dict[str, Extractor | ClassicalExtractor] = {
         name: make_classical(name, limit) for name in CLASSICAL_DESCRIBED if is_available(name)
     }
     methods |= load_measured(args.weights, args.scales, max_keypoints=limit)
@@ -74,5 +74,7 @@ def run(args: argparse.Namespace) -> int:
                 print(f"{name:<24}" + "".join(f"{row[key]:>7.3f}" for row in rows.values()))
         print(flush=True)
     if args.json:
-        write_json(args.json, report)
+        extractors = {name: describe_extractor(extract) for name, extract in methods.items()}
+        header = {"protocol": VALIDATION_PROTOCOL.name, "images": args.images, "count": args.count}
+        write_json(args.json, {**header, "extractors": extractors, "changes": report})
     return 0

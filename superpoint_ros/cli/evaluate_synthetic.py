@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from superpoint_ros.cli._extractor import add_measured_weights, load_measured
+from superpoint_ros.cli._extractor import add_measured_weights, describe_extractor, load_measured
 
 if TYPE_CHECKING:
     from superpoint_ros.data import Array
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
         check_folder(args.pictures)
     methods = _methods(args)
     report: dict[str, Any] = {"count": args.count, "seed": args.seed, "methods": {}}
-    for name in methods:
-        report["methods"][name] = {}
+    for name, extractor in methods.items():
+        report["methods"][name] = {"extractor": describe_extractor(extractor)}
     for noise in ("clean", "noisy"):
         # Drawing by drawing: nothing is kept but what was judged, and the few for the pictures.
         judged: dict[str, list[Detections]] = {name: [] for name in methods}

@@ -165,6 +165,9 @@ def test_two_weights_of_one_name_are_both_measured(folder, tmp_path):
     assert main(argv) == 0
     methods = json.loads(path.read_text())["methods"]
     assert {"w", "w'", "fast", "harris", "shi-tomasi"} == set(methods)
+    said = methods["w'"]["extractor"]
+    assert len(said["weights_sha256"]) == 64
+    assert said["config"]["scales"] == [1.0]
     row = methods["shi-tomasi"]
     kinds = row["kinds_clean"]
     assert set(kinds) == set(KINDS) - {"ellipses", "noise"}  # nothing to find there
@@ -184,7 +187,10 @@ def test_robustness_is_measured_for_every_amount(folder, tmp_path, capsys):
     argv = ["evaluate", "robustness", str(photos), "--changes", "light", "--count", "1"]
     argv += ["--scales", "1", "0.5"]
     assert main([*argv, "--weights", str(folder / "w.safetensors"), "--json", str(path)]) == 0
-    rows = json.loads(path.read_text())["light"]
+    report = json.loads(path.read_text())
+    assert report["protocol"] == "warped-photos"
+    assert report["extractors"]["w"]["config"]["scales"] == [1.0, 0.5]
+    rows = report["changes"]["light"]
     assert {"w", "rootsift", "orb"} <= set(rows)
     assert list(rows["rootsift"]) == ["0.0625", "0.25", "1", "4", "16"]
     assert rows["rootsift"]["1"]["mma3"] > 0.8
