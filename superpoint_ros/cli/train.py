@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
         start=args.start,
         schedule=args.schedule,
     )
+    if not 0.0 < job.schedule < math.inf:  # NaN neither
+        raise ConfigError(f"--schedule {job.schedule:g}: must be a positive number, e.g. 0.25")
     if job.start and args.stage not in _STARTING:
         raise ConfigError(f"--from: {args.stage} does not; {', '.join(_STARTING)} can")
     with joined_processes(device):
@@ -194,7 +197,7 @@ class _Job:
         """Read the YAML of a training stage, as long as the schedule wants it.
 
         Raises:
-            ConfigError: The file or the schedule is bad.
+            ConfigError: The file is bad.
         """
         from superpoint_ros.config import load_yaml
         from superpoint_ros.training.trainer import TrainConfig

@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -211,11 +210,9 @@ class TrainConfig(Config):
     def with_schedule(self, share: float) -> TrainConfig:
         """Return the stage with this share of its steps, and of those that count from its start.
 
-        Raises:
-            ConfigError: The share is no positive number.
+        Args:
+            share: Positive, finite.
         """
-        if not 0.0 < share < math.inf:
-            raise ConfigError(f"--schedule {share:g}: must be a positive number, e.g. 0.25")
         return dataclasses.replace(
             self,
             steps=max(1, round(share * self.steps)),

@@ -134,7 +134,7 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
         train.run(parse("agree", *words, "--from", str(tiny / "other.safetensors")))
 
 
-def test_a_share_of_the_schedule_is_trained_and_the_card_says_so(tiny: Path) -> None:
+def test_a_share_of_the_schedule_is_trained_and_the_checkpoint_says_so(tiny: Path) -> None:
     long = (NETWORK + "shapes: {height: 48, width: 64}\n").replace("steps: 2", "steps: 8")
     long += "freeze_after: 6\nfrozen_layers: [1a]\n"
     (tiny / "configs" / "magicpoint.yaml").write_text(long)
