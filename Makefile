@@ -69,7 +69,7 @@ lint: $(PACKAGES_STAMP)  ## formatting, spelling, types and import contracts
 
 test: $(MESSAGES_STAMP) lint  ## lint, types, import contracts and pytest (PYTEST_ARGS="-k ...")
 	$(call say,pytest)
-	@python -m pytest $(PYTEST_ARGS)
+	@python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 docs: $(MESSAGES_STAMP)  ## write the tables of docs/ anew from the code
 	$(call say,writing docs/)

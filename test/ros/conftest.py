@@ -18,6 +18,17 @@ PATIENCE_S = 120.0  # ends a test that hangs; a slow computer is no failure
 _counter = itertools.count(os.getpid())
 
 
+def next_domain() -> int:
+    """Return a ROS domain for one test; no other worker of pytest-xdist gets it.
+
+    Below 20: `superpoint replay` takes those above.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share = max(1, 19 // workers)
+    return 1 + (worker * share + next(_counter) % share) % 19
+
+
 class Graph:
     """One domain: node processes, and a probe node in this process."""
 
@@ -25,7 +36,7 @@ class Graph:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
-        self.domain = 1 + next(_counter) % 100
+        self.domain = next_domain()
         self.environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(self.domain),
@@ -138,6 +149,12 @@ class Graph:
         self.executor.shutdown()
         self.node.destroy_node()
         self.context.try_shutdown()
+
+
+@pytest.fixture
+def domain() -> int:
+    """A ROS domain that no other test of this moment uses."""
+    return next_domain()
 
 
 @pytest.fixture

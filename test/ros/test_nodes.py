@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import array
 import importlib
-import os
 import pathlib
 import signal
 import time
@@ -311,9 +310,9 @@ WRONG = [
 
 @pytest.mark.parametrize(("module", "arguments", "word"), WRONG)
 def test_wrong_parameters_end_with_one_line(
-    module, arguments, word, tmp_path, tiny_weights, monkeypatch, capfd
+    module, arguments, word, tmp_path, tiny_weights, domain, monkeypatch, capfd
 ):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     bad_yaml = tmp_path / "bad.yaml"
     bad_yaml.write_text("/**:\n  ros__parameters: [1, {\n")
