@@ -13,8 +13,11 @@ With --rounds N the chain goes on: the network of the round before labels the ph
 `superpoint train small` then distils the slim network from the chain's weights (or --teacher
 FILE), on the same photos and labels.
 
-`--from FILE` lets superpoint, refine, agree or small start from finished weights in place of the
-stage before.
+`superpoint train wide` trains the chain's weights on, for views far apart: they learn from
+themselves (or --teacher FILE), shown every view at three sizes; superpoint_wide.safetensors.
+
+`--from FILE` lets superpoint, refine, agree, small or wide start from finished weights in place of
+the stage before.
 
 `--schedule 0.25` gives every training a quarter of its steps: worse weights in a quarter of the
 time, e.g. to see what your photos give before days are spent on them.
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from superpoint_ros.training.trainer import TrainConfig
 
 _VALIDATION_PAIRS = 100
-_STARTING = ("superpoint", "refine", "agree", "small")  # take --from
+_STARTING = ("superpoint", "refine", "agree", "small", "wide")  # take --from
 CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")
 
 
@@ -73,7 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         metavar="FILE",
         default="",
-        help="small: weights to learn from (default: superpoint.safetensors of the run)",
+        help="small, wide: weights to learn from (default: superpoint.safetensors of the run; "
+        "wide: what it starts from)",
     )
     parser.add_argument(
         "--from",  # not --start: torchrun would take it for one of its own
@@ -81,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         default="",
         help=f"{', '.join(_STARTING)}: weights to start from, in place of the stage before "
-        "(full, small: those shipped)",
+        "(full, small, wide: those shipped)",
     )
     parser.add_argument(
         "--schedule",
@@ -286,6 +290,22 @@ def _small(job: _Job) -> None:
         _write_weights(job, "small", make_card(job.out, job.images, name, ("small",), card))
 
 
+def _wide(job: _Job) -> None:
+    """Let the weights learn what they would say if they saw a view at several sizes."""
+    from superpoint_ros.network.weights import find_weights, load_weights
+    from superpoint_ros.training.distributed import process_rank
+    from superpoint_ros.training.provenance import make_card
+    from superpoint_ros.training.warm_start import START_NAME
+
+    copy = job.out / "wide" / START_NAME  # of what a run that is resumed has started from
+    start = job.start or ("" if copy.is_file() else str(job.out / "superpoint.safetensors"))
+    teacher, card = load_weights(find_weights(job.teacher or start or copy))
+    _train_on_photos(dataclasses.replace(job, start=start), "wide", teacher=teacher)
+    if process_rank() == 0:
+        name = "superpoint_wide"
+        _write_weights(job, "wide", make_card(job.out, job.images, name, ("wide",), card))
+
+
 def _losses(job: _Job) -> None:
     """Train with each descriptor loss from the same start for as long, and compare."""
     from superpoint_ros.features.extractor import extractor_from_network
@@ -425,5 +445,6 @@ _RUNNERS: dict[str, Callable[[_Job], None]] = {
     "relabel": _relabel,
     "retrain": _retrain,
     "small": _small,
+    "wide": _wide,
     "losses": _losses,
 }

@@ -15,13 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from superpoint_ros.features.keypoints import KeypointConfig, extract_keypoints
-from superpoint_ros.network.cells import (
-    CELL_SIZE,
-    DUSTBIN,
-    cell_centres,
-    logits_to_heatmap,
-    pixel_grid,
-)
+from superpoint_ros.network.cells import CELL_SIZE, DUSTBIN, cell_centres, logits_to_heatmap
 from superpoint_ros.training.distributed import sum_over_processes
 
 
@@ -298,48 +292,6 @@ def damp_mass(mass: Tensor, points: Tensor, is_damped: Tensor, factor: float) ->
     left = torch.where(inside, factor, 1.0).reshape(batch, -1).to(mass.dtype)
     scale = mass.new_ones(batch, height * width).scatter_reduce(1, index, left, "amin")
     return mass * scale.view_as(mass)
-
-
-def detected_mass(
-    logits: Tensor, H_b_a: Tensor, max_keypoints: int = 256, radius: int = 2
-) -> tuple[Tensor, Tensor]:
-    """Lay what the detector finds in view a on the pixels of view b.
-
-    Over many views a of a photo, the mean of it is what Homographic Adaptation makes of them
-    (paper, Sec. 5), but each detection keeps its sub-pixel position: warped heatmaps blur.
-
-    Args:
-        logits: (B, 65, Hc, Wc) of view a.
-        H_b_a: (B, 3, 3) pixels of a to pixels of b; both views are of one size.
-        max_keypoints: Per view, best first.
-        radius: A keypoint's mass is the probability in the square window of this radius around it,
-            at most 1; pixels.
-
-    Returns:
-        (B, H, W) mass, as in `detector_targets`, and (B, H, W) bool: the pixels of b where a could
-        have found something.
-    """
-    heatmap = logits_to_heatmap(logits)
-    batch, height, width = heatmap.shape
-    config = KeypointConfig(max_keypoints=max_keypoints, refinement_radius=radius)
-    keypoints, scores = extract_keypoints(heatmap, (height, width), config)
-    size = 2 * radius + 1
-    sums = functional.avg_pool2d(heatmap.unsqueeze(1), size, 1, radius).flatten(1) * size**2
-    pixels = keypoints.round().long()
-    mass = sums.gather(1, pixels[..., 1] * width + pixels[..., 0]).clamp(max=1.0) * (scores > 0)
-    x, y = warp_points_batch(H_b_a, keypoints).unbind(-1)
-    laid = torch.zeros_like(heatmap).flatten(1)
-    for left, top in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        column, row = x.floor() + left, y.floor() + top
-        share = mass * (1.0 - (column - x).abs()) * (1.0 - (row - y).abs())
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-        laid.scatter_add_(1, index.long(), share * inside)
-    grid = pixel_grid((height, width), logits.device).reshape(1, -1, 2).expand(batch, -1, -1)
-    x, y = warp_points_batch(torch.linalg.inv(H_b_a), grid).unbind(-1)
-    edge = config.border_px
-    is_seen = (x >= edge) & (x < width - edge) & (y >= edge) & (y < height - edge)
-    return laid.view(batch, height, width), is_seen.view(batch, height, width)
 
 
 def refine_points(logits: Tensor, points: Tensor, radius: int = 2) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,7 @@ def make_card(
         data=tuple(dict.fromkeys(data)),
         seed=int(last.config["seed"]),
         commit=find_commit(),
-        parent=", ".join(f"{card.name} {card.sha256}" for card in parents),
+        parent=", ".join(dict.fromkeys(f"{card.name} {card.sha256}" for card in parents)),
         wall_time_s=round(wall_time_s, 1),
         hardware=describe_hardware(),
         metrics=metrics,

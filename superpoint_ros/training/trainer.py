@@ -13,16 +13,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from superpoint_ros.config import Config, ConfigError, from_mapping, option, to_mapping
 from superpoint_ros.engines.torch_engine import uses_bf16
 from superpoint_ros.features.descriptors import sample_descriptors
+from superpoint_ros.features.scales import mean_descriptors, mean_heatmap
 from superpoint_ros.files import sole_use, write_text
-from superpoint_ros.network.cells import CELL_SIZE, cell_centres
+from superpoint_ros.network.cells import CELL_SIZE, cell_centres, logits_to_heatmap
 from superpoint_ros.network.superpoint import (
     HIDDEN_LAYERS,
     DenseOutput,
@@ -30,6 +32,7 @@ from superpoint_ros.network.superpoint import (
     SuperPoint,
     fold_batch_norm,
 )
+from superpoint_ros.training.agreement import agreed_mass, detected_mass
 from superpoint_ros.training.augmentation import AugmentationConfig
 from superpoint_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from superpoint_ros.training.datasets import (
@@ -57,7 +60,6 @@ from superpoint_ros.training.losses import (
     contrastive_loss,
     damp_mass,
     detected_correspondences,
-    detected_mass,
     detector_loss,
     detector_targets,
     hinge_loss,
@@ -133,6 +135,13 @@ class LossConfig(Config):
         minimum=0.0,
         maximum=1.0,
     )
+    agreed_share: float = option(
+        0.0,
+        "Distillation: share of a view's targets that is what the teacher finds in both views, "
+        "where both put it; the rest are labels. 0: the teacher's probability of every pixel",
+        minimum=0.0,
+        maximum=1.0,
+    )
     lambda_d: float = option(250.0, "Hinge: weight of corresponding cells", minimum=0.0)
     positive_margin: float = option(1.0, "Hinge: margin of corresponding cells")
     negative_margin: float = option(0.2, "Hinge: margin of other cells")
@@ -146,6 +155,13 @@ class TrainConfig(Config):
     is_joint: bool = option(False, "Train descriptors too (needs photos)")
     is_distilled: bool = option(
         False, "Learn from a teacher: its probabilities instead of labels, its similarities"
+    )
+    teacher_scales: tuple[float, ...] = option(
+        (1.0,),
+        "Distillation: sizes at which the teacher sees a view, as shares of its sides, the full "
+        "one first; what it finds is averaged",
+        minimum=0.1,
+        maximum=1.0,
     )
     steps: int = option(1000, "Optimiser steps", minimum=1)
     batch_size: int = option(16, "Images, or pairs of photos, per step", minimum=1)
@@ -200,6 +216,8 @@ class TrainConfig(Config):
             raise ConfigError("is_joint: descriptors need source: photos")
         if self.is_distilled and not self.is_joint:
             raise ConfigError("is_distilled: needs is_joint: true")
+        if self.teacher_scales[:1] != (1.0,):
+            raise ConfigError("teacher_scales: must begin with 1.0, the view as it is")
         heeds_labels = self.loss.unmatched_weight != 1.0 or self.loss.other_view_weight != 0.0
         if self.is_distilled and heeds_labels:
             raise ConfigError(
@@ -272,7 +290,6 @@ def compute_losses(
     views = [view for view in (batch.a, batch.b, batch.shapes) if view is not None]
     images = torch.cat([view.images for view in views])
     a, b, *rest = _split(_run(network, images, config.precision), views)
-    taught: list[DenseOutput] = []
     masses = [view.mass for view in views]
     if config.is_joint and config.loss.unmatched_weight < 1.0:
         masses[:2] = _damp_unmatched(a, b, batch, config.loss.unmatched_weight)
@@ -281,11 +298,10 @@ def compute_losses(
         masses[0] = _mix_in_detections(masses[0], b, H_a_b, share)
         masses[1] = _mix_in_detections(masses[1], a, batch.H_b_a, share)
     targets = [detector_targets(mass) for mass in masses]
+    taught = None
     if teacher is not None:
-        with torch.no_grad():
-            pairs = images[: 2 * len(batch.a.images)]
-            taught = _split(_run(teacher, pairs, config.precision), views[:2])
-        targets[:2] = [output.logits.softmax(1) for output in taught]
+        taught = _teach(teacher, images[: 2 * len(batch.a.images)], config)
+        targets[:2] = _taught_targets(taught, batch, config.loss.agreed_share)
     detector = detector_loss(a.logits, targets[0], batch.a.is_valid)
     detector = (detector + detector_loss(b.logits, targets[1], batch.b.is_valid)) / 2.0
     terms = {"detector": config.loss.detector_weight * detector}
@@ -297,8 +313,8 @@ def compute_losses(
         terms["localization"] = config.loss.localization_weight * _localization_term(a, b, batch)
     if config.is_joint:
         terms["descriptor"] = config.loss.descriptor_weight * _descriptor_term(a, b, batch, config)
-    if taught:
-        similarity = _similarity_term([a, b], taught, batch)
+    if taught is not None:
+        similarity = _similarity_term((a, b), taught, batch, config.teacher_scales)
         terms["similarity"] = config.loss.similarity_weight * similarity
     return terms
 
@@ -333,18 +349,73 @@ def _localization_term(a: DenseOutput, b: DenseOutput, batch: Batch) -> Tensor:
     return localization_loss(refined_a, refined_b, batch.H_b_a, batch.is_keypoint)
 
 
-def _similarity_term(ours: list[DenseOutput], theirs: list[DenseOutput], batch: Batch) -> Tensor:
+class _Taught(NamedTuple):
+    """What a teacher sees in both views of every pair, those of a first.
+
+    Attributes:
+        heatmap: (2 B, H, W) probabilities, averaged over its sizes.
+        finest: (2 B, H, W) at full size.
+        dense_descriptors: (2 B, D, Hc, Wc) of each size.
+    """
+
+    heatmap: Tensor
+    finest: Tensor
+    dense_descriptors: list[Tensor]
+
+
+@torch.no_grad()
+def _teach(teacher: SuperPoint, images: Tensor, config: TrainConfig) -> _Taught:
+    size_hw = (images.shape[2], images.shape[3])
+    outputs = []
+    for scale in config.teacher_scales:
+        small_hw = [max(1, round(side * scale / CELL_SIZE)) * CELL_SIZE for side in size_hw]
+        small = functional.interpolate(images, small_hw, mode="area")
+        outputs.append(_run(teacher, small, config.precision))
+    heatmaps = [logits_to_heatmap(output.logits) for output in outputs]
+    heatmap = mean_heatmap(heatmaps, config.teacher_scales, size_hw)
+    return _Taught(heatmap, heatmaps[0], [output.dense_descriptors for output in outputs])
+
+
+@torch.no_grad()
+def _taught_targets(taught: _Taught, batch: Batch, agreed_share: float) -> list[Tensor]:
+    """Return what the detector should say of both views, (B, 65, Hc, Wc) each."""
+    assert batch.b is not None
+    assert batch.H_b_a is not None
+    heatmap_a, heatmap_b = taught.heatmap.chunk(2)
+    if not agreed_share:
+        return [detector_targets(heatmap_a), detector_targets(heatmap_b)]
+    finest_a, finest_b = taught.finest.chunk(2)
+    agreed = agreed_mass((heatmap_a, heatmap_b), (finest_a, finest_b), batch.H_b_a)
+    labels = (batch.a.mass, batch.b.mass)
+    return [
+        detector_targets((1.0 - agreed_share) * label + agreed_share * mass)
+        for label, mass in zip(labels, agreed, strict=True)
+    ]
+
+
+def _similarity_term(
+    ours: tuple[DenseOutput, DenseOutput],
+    taught: _Taught,
+    batch: Batch,
+    scales: tuple[float, ...],
+) -> Tensor:
     """Compare both networks' similarities of all points of view a with all points of view b."""
     assert batch.points_a is not None
     assert batch.points_b is not None
     assert batch.is_point is not None
-    height, width = batch.a.images.shape[2:]
-    similarities = []
-    for outputs in (ours, theirs):
-        pair = zip(outputs, (batch.points_a, batch.points_b), strict=True)
-        a, b = (sample_descriptors(o.dense_descriptors, p, (height, width)) for o, p in pair)
-        similarities.append(a @ b.transpose(1, 2))
-    return similarity_loss(similarities[0], similarities[1], batch.is_point)
+    size_hw = (batch.a.images.shape[2], batch.a.images.shape[3])
+    points = (batch.points_a, batch.points_b)
+    of_teacher = zip(*(dense.chunk(2) for dense in taught.dense_descriptors), strict=True)
+    a, b = (
+        sample_descriptors(output.dense_descriptors, at, size_hw)
+        for output, at in zip(ours, points, strict=True)
+    )
+    their_a, their_b = (
+        mean_descriptors(dense, scales, at, size_hw)
+        for dense, at in zip(of_teacher, points, strict=True)
+    )
+    similarity = a @ b.transpose(1, 2)
+    return similarity_loss(similarity, their_a @ their_b.transpose(1, 2), batch.is_point)
 
 
 @torch.no_grad()

@@ -53,6 +53,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (configs / f"{name}.yaml").write_text(NETWORK + joint)
     slim = NETWORK.replace("descriptor_dim: 16", "descriptor_dim: 8")
     (configs / "small.yaml").write_text(slim + joint + "is_distilled: true\n")
+    taught = "is_distilled: true\nteacher_scales: [1.0, 0.5]\nloss: {agreed_share: 0.9}\n"
+    (configs / "wide.yaml").write_text(NETWORK + joint + taught)
     rng = np.random.default_rng(0)
     names = [f"{index}.png" for index in range(100)]
     held_back = next(name for name in names if is_validation(name))
@@ -92,6 +94,12 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert small.name == "superpoint_small"
     assert small.parent == f"superpoint {card.sha256}"
     assert set(small.config) == {"small"}
+    for _ in range(2):  # the second time it is done
+        assert train.run(parse("wide", *words, "--out", str(out), "--device", "cpu")) == 0
+    network, wide = load_weights(out / "superpoint_wide.safetensors")
+    assert network.config.descriptor_dim == 16
+    assert (wide.name, wide.parent) == ("superpoint_wide", f"superpoint {card.sha256}")
+    assert set(wide.config) == {"wide", "parent"}
     assert train.run(parse("losses", *words, "--out", str(out), "--device", "cpu")) == 0
     table = json.loads((out / "losses" / "table.json").read_text())
     assert set(table) == {"contrastive", "hinge", "hinge_normalised"}

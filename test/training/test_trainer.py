@@ -176,6 +176,29 @@ def test_a_narrower_network_learns_from_a_teacher_not_from_labels(tmp_path: Path
         train(config, lambda step: batch, tmp_path / "none")
 
 
+def test_a_teacher_shows_where_both_views_agree_at_several_sizes(tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        JOINT, is_distilled=True, teacher_scales=(1.0, 0.5), loss=LossConfig(agreed_share=0.9)
+    )
+    torch.manual_seed(1)
+    teacher, network = SuperPoint(TINY).eval(), SuperPoint(TINY).eval()
+    batch = make_source(config, make_photos(tmp_path))(0)
+    terms = compute_losses(network, batch, config, teacher)
+    a = batch.a._replace(mass=torch.zeros_like(batch.a.mass))
+    unlabelled = compute_losses(network, batch._replace(a=a), config, teacher)
+    assert not torch.equal(terms["detector"], unlabelled["detector"])  # a tenth is labels
+    one_size = dataclasses.replace(config, teacher_scales=(1.0,))
+    alone = compute_losses(network, batch, one_size, teacher)
+    for name in ("detector", "similarity"):
+        assert not torch.equal(terms[name], alone[name])
+    # At one size a teacher has no similarities to teach itself.
+    itself = compute_losses(teacher, batch, one_size, teacher)
+    assert itself["similarity"].item() < 1e-9
+    for scales in ((), (0.5, 1.0)):
+        with pytest.raises(ConfigError, match="teacher_scales"):
+            dataclasses.replace(config, teacher_scales=scales)
+
+
 def test_a_loss_that_is_not_finite_is_skipped_counted_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,151 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a detector finds in two views of a photo, as targets for training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from superpoint_ros.features.keypoints import (
+    KeypointConfig,
+    extract_keypoints,
+    refine_keypoints,
+)
+from superpoint_ros.network.cells import logits_to_heatmap, pixel_grid
+from superpoint_ros.training.losses import warp_points_batch
+
+_BORDER_PX = KeypointConfig.border_px
+_RADIUS = KeypointConfig.refinement_radius  # of the window whose probability a keypoint has
+# Fainter keypoints than at run time: what both views find counts, however faint.
+_FAINT = KeypointConfig(detection_threshold=0.001, max_keypoints=300, refinement_radius=0)
+
+
+def detected_mass(
+    logits: Tensor, H_b_a: Tensor, max_keypoints: int = 256, radius: int = 2
+) -> tuple[Tensor, Tensor]:
+    """Lay what the detector finds in view a on the pixels of view b.
+
+    Over many views a of a photo, the mean of it is what Homographic Adaptation makes of them
+    (paper, Sec. 5), but each detection keeps its sub-pixel position: warped heatmaps blur.
+
+    Args:
+        logits: (B, 65, Hc, Wc) of view a.
+        H_b_a: (B, 3, 3) pixels of a to pixels of b; both views are of one size.
+        max_keypoints: Per view, best first.
+        radius: A keypoint's mass is the probability in the square window of this radius around it,
+            at most 1; pixels.
+
+    Returns:
+        (B, H, W) mass, as in `detector_targets`, and (B, H, W) bool: the pixels of b where a could
+        have found something.
+    """
+    heatmap = logits_to_heatmap(logits)
+    batch, height, width = heatmap.shape
+    config = KeypointConfig(max_keypoints=max_keypoints, refinement_radius=radius)
+    keypoints, scores = extract_keypoints(heatmap, (height, width), config)
+    mass = _window_mass(heatmap, keypoints.round(), radius) * (scores > 0)
+    laid = lay_mass(mass, warp_points_batch(H_b_a, keypoints), (height, width))
+    grid = pixel_grid((height, width), logits.device).reshape(1, -1, 2).expand(batch, -1, -1)
+    is_seen = _is_inside(warp_points_batch(torch.linalg.inv(H_b_a), grid), (height, width))
+    return laid, is_seen.view(batch, height, width)
+
+
+def agreed_mass(
+    heatmaps: tuple[Tensor, Tensor],
+    finest: tuple[Tensor, Tensor],
+    H_b_a: Tensor,
+    power: float = 0.7,
+    sigma_px: float = 1.5,
+    alone: float = 0.3,
+) -> tuple[Tensor, Tensor]:
+    """Lay what both views find, where both put it, on the pixels of either view.
+
+    Keypoints of the views that are each other's nearest within 3 pixels (of the view that tells
+    them less far apart) count by the geometric mean of their masses, less the farther apart they
+    are, and lie halfway. What only one view finds counts little, unless the other cannot show it.
+
+    Args:
+        heatmaps: (B, H, W) float32 probabilities of views a and b; keypoints are found there.
+        finest: The same at full size only: where probability in both is high, keypoints lie.
+        H_b_a: (B, 3, 3) pixels of a to pixels of b.
+        power: Of a keypoint's probability; below 1, faint ones count more.
+        sigma_px: Of the Gaussian by which agreement fades with the distance.
+        alone: What a keypoint counts that the other view does not find.
+
+    Returns:
+        (B, H, W) mass in a and in b, as in `detector_targets`.
+    """
+    size_hw = (heatmaps[0].shape[1], heatmaps[0].shape[2])
+    (points_a, mass_a), (points_b, mass_b) = (
+        _find(heatmap, fine, power) for heatmap, fine in zip(heatmaps, finest, strict=True)
+    )
+    a_in_b = warp_points_batch(H_b_a, points_a)
+    b_in_a = warp_points_batch(torch.linalg.inv(H_b_a), points_b)
+    seen_a = _is_inside(a_in_b, size_hw) & (mass_a > 0)
+    seen_b = _is_inside(b_in_a, size_hw) & (mass_b > 0)
+    distance = torch.minimum(torch.cdist(points_a, b_in_a), torch.cdist(a_in_b, points_b))
+    distance = distance.masked_fill(~(seen_a[:, :, None] & seen_b[:, None]), float("inf"))
+    distance_a, nearest_a = distance.min(2)
+    distance_b, nearest_b = distance.min(1)
+    index_a = torch.arange(points_a.shape[1], device=distance.device)
+    index_b = torch.arange(points_b.shape[1], device=distance.device)
+    pair_a = (nearest_b.gather(1, nearest_a) == index_a) & (distance_a <= 3.0)
+    pair_b = (nearest_a.gather(1, nearest_b) == index_b) & (distance_b <= 3.0)
+
+    def lay(own: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> Tensor:
+        points, mass, is_seen, is_pair, distance, nearest = own
+        there, other_mass, other_is_seen, other_is_pair = other
+        fade = torch.exp(-distance.clamp(max=9.0).square() / (2.0 * sigma_px**2))
+        both = (mass * other_mass.gather(1, nearest)).sqrt() * fade
+        mass = torch.where(is_pair, both, torch.where(is_seen, alone * mass, mass))
+        partner = there.gather(1, nearest[..., None].expand(-1, -1, 2))
+        points = torch.where(is_pair[..., None], (points + partner) / 2.0, points)
+        only_there = alone * other_mass * (other_is_seen & ~other_is_pair)
+        there = torch.where(other_is_seen[..., None], there, 0.0)
+        return lay_mass(mass, points, size_hw) + lay_mass(only_there, there, size_hw)
+
+    a = (points_a, mass_a, seen_a, pair_a, distance_a, nearest_a)
+    b = (points_b, mass_b, seen_b, pair_b, distance_b, nearest_b)
+    return (
+        lay(a, (b_in_a, mass_b, seen_b, pair_b)),
+        lay(b, (a_in_b, mass_a, seen_a, pair_a)),
+    )
+
+
+def lay_mass(mass: Tensor, points: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Share the mass of points (B, N), (B, N, 2) among the four pixels around each; (B, H, W)."""
+    height, width = size_hw
+    x, y = points.unbind(-1)
+    laid = mass.new_zeros(len(mass), height * width)
+    for left, top in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        column, row = x.floor() + left, y.floor() + top
+        share = mass * (1.0 - (column - x).abs()) * (1.0 - (row - y).abs())
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+        laid.scatter_add_(1, index.long(), share * inside)
+    return laid.view(-1, height, width)
+
+
+def _find(heatmap: Tensor, finest: Tensor, power: float) -> tuple[Tensor, Tensor]:
+    """Return keypoints (B, K, 2) and their mass (B, K), 0 for fillers."""
+    size_hw = (heatmap.shape[1], heatmap.shape[2])
+    pixels, scores = extract_keypoints(heatmap, size_hw, _FAINT)
+    mass = _window_mass(heatmap, pixels, _RADIUS) ** power * (scores > 0)
+    return refine_keypoints(heatmap * finest, pixels, _RADIUS), mass
+
+
+def _window_mass(heatmap: Tensor, pixels: Tensor, radius: int) -> Tensor:
+    """Return the probability (B, K) in the square windows around pixels (B, K, 2), at most 1."""
+    size = 2 * radius + 1
+    sums = functional.avg_pool2d(heatmap.unsqueeze(1), size, 1, radius).flatten(1) * size**2
+    index = pixels.long()
+    return sums.gather(1, index[..., 1] * heatmap.shape[2] + index[..., 0]).clamp(0.0, 1.0)
+
+
+def _is_inside(points: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Whether points (B, N, 2) lie where a view of this size has keypoints."""
+    x, y = points.unbind(-1)
+    right, bottom = size_hw[1] - _BORDER_PX, size_hw[0] - _BORDER_PX
+    return (x >= _BORDER_PX) & (x < right) & (y >= _BORDER_PX) & (y < bottom)
