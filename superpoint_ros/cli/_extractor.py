@@ -30,7 +30,7 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="FILE",
         default="",
-        help="a file, or small; default: the full ones",
+        help="a file, small or wide (default: full)",
     )
     group.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     group.add_argument("--precision", help="auto, fp32, bf16 or fp16 (default: auto)")

@@ -79,7 +79,10 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> Any:
     """Declare weights and settings of a run; return the group, for more of the kind."""
     method = parser.add_argument_group("how to run")
     method.add_argument(
-        "--weights", default="", metavar="FILE", help="a file, or small; default: the full ones"
+        "--weights",
+        default="",
+        metavar="FILE",
+        help="a file, small or wide (default: full)",
     )
     method.add_argument("--max-keypoints", type=int, default=None, metavar="N")
     method.add_argument(

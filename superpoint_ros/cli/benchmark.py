@@ -52,7 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warmup", type=int, default=3, help="untimed frames per row")
     parser.add_argument("--image", metavar="FILE", default="", help="resized to each size")
     parser.add_argument(
-        "--weights", metavar="FILE", default="", help="a file, or small; default: the full ones"
+        "--weights",
+        metavar="FILE",
+        default="",
+        help="a file, small or wide (default: full)",
     )
     parser.add_argument(
         "--scales",

@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--views", type=int, nargs="+", default=[1, 10, 100], metavar="N", help="1 10 100"
     )
     parser.add_argument(
-        "--weights", metavar="FILE", default="", help="a file, or small; default: the full ones"
+        "--weights",
+        metavar="FILE",
+        default="",
+        help="a file, small or wide (default: full)",
     )
     parser.add_argument(
         "--config",

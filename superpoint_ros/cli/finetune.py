@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the run")
     parser.add_argument(
-        "--weights", metavar="FILE", default="", help="a file, or small; default: the full ones"
+        "--weights",
+        metavar="FILE",
+        default="",
+        help="a file, small or wide (default: full)",
     )
     parser.add_argument(
         "--image", metavar="TOPIC", default="", help="image topic of the bag (default: detected)"

@@ -101,7 +101,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     nodes = parser.add_argument_group("the nodes")
     add = nodes.add_argument
-    add("--weights", default="", metavar="FILE", help="a file, or small; default: the full ones")
+    add(
+        "--weights",
+        default="",
+        metavar="FILE",
+        help="a file, small or wide (default: full)",
+    )
     add("--params-file", metavar="YAML", default="", help="your parameters; win over the shipped")
     add(
         "--param",
