@@ -711,8 +711,11 @@ def _check_same_config(state: Checkpoint, config: TrainConfig, path: Path) -> No
     before, now = to_mapping(old), to_mapping(config)
     changed = sorted(key for key in now if key not in free and before[key] != now[key])
     if changed:
+        is_schedule = set(changed) <= {"warmup_steps", "freeze_after"}
+        wanted = "give the --schedule that it began with, or " if is_schedule else ""
         raise ConfigError(
-            f"{path}: made with another config ({', '.join(changed)}); choose another --out"
+            f"{path}: made with another config ({', '.join(changed)}); "
+            f"{wanted}choose another --out"
         )
     if state.step >= config.steps:  # nothing is left to do
         return

@@ -153,6 +153,8 @@ def test_a_share_of_the_schedule_is_trained_and_the_checkpoint_says_so(tiny: Pat
     assert checkpoint.step == 4
     counts = ("steps", "warmup_steps", "freeze_after")
     assert [checkpoint.config[name] for name in counts] == [4, 50, 3]
+    with pytest.raises(ConfigError, match="give the --schedule that it began with"):
+        train.run(parse("magicpoint", *words, "--schedule", "0.25"))
     for share in ("0", "-1", "nan"):
         with pytest.raises(ConfigError, match=f"--schedule {share}: must be a positive number"):
             train.run(parse("magicpoint", *words, "--schedule", share))
