@@ -26,12 +26,7 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
         "descriptors: fast, harris, shi-tomasi; all but superpoint ignore the settings of the "
         "network (default: superpoint)",
     )
-    group.add_argument(
-        "--weights",
-        metavar="FILE",
-        default="",
-        help="a file, small or wide (default: full)",
-    )
+    add_weights(group)
     group.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     group.add_argument("--precision", help="auto, fp32, bf16 or fp16 (default: auto)")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's)")
@@ -42,6 +37,13 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
         "--longer-side", type=int, metavar="PX", help="shrink larger images to this; 0: never"
     )
     add_scales(group)
+
+
+def add_weights(parser: argparse._ActionsContainer) -> None:
+    """Declare the weights of the network, as `find_weights` takes them."""
+    parser.add_argument(
+        "--weights", metavar="FILE", default="", help="a file, small or wide (default: full)"
+    )
 
 
 def add_scales(parser: argparse._ActionsContainer) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from superpoint_ros.cli._extractor import add_weights
 from superpoint_ros.config import ConfigError
 from superpoint_ros.graph import SENSORS
 
@@ -78,12 +79,7 @@ def add_slop_argument(source: Any) -> None:
 def add_method_arguments(parser: argparse.ArgumentParser) -> Any:
     """Declare weights and settings of a run; return the group, for more of the kind."""
     method = parser.add_argument_group("how to run")
-    method.add_argument(
-        "--weights",
-        default="",
-        metavar="FILE",
-        help="a file, small or wide (default: full)",
-    )
+    add_weights(method)
     method.add_argument("--max-keypoints", type=int, default=None, metavar="N")
     method.add_argument(
         "--set",

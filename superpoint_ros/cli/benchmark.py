@@ -23,7 +23,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from superpoint_ros.cli._extractor import name_scales
+from superpoint_ros.cli._extractor import add_weights, name_scales
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,12 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=30, help="per row (default: 30)")
     parser.add_argument("--warmup", type=int, default=3, help="untimed frames per row")
     parser.add_argument("--image", metavar="FILE", default="", help="resized to each size")
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        default="",
-        help="a file, small or wide (default: full)",
-    )
+    add_weights(parser)
     parser.add_argument(
         "--scales",
         type=float,

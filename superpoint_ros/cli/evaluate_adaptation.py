@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from superpoint_ros.cli._extractor import add_weights
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -24,12 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--views", type=int, nargs="+", default=[1, 10, 100], metavar="N", help="1 10 100"
     )
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        default="",
-        help="a file, small or wide (default: full)",
-    )
+    add_weights(parser)
     parser.add_argument(
         "--config",
         metavar="YAML",

@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from superpoint_ros.cli._extractor import add_weights
+
 if TYPE_CHECKING:
     from superpoint_ros.data import Array
     from superpoint_ros.training.finetuning import FinetuneConfig, FinetuneResult
@@ -41,12 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", metavar="DIR", default="", help="folder of frames, names in order of time"
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the run")
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        default="",
-        help="a file, small or wide (default: full)",
-    )
+    add_weights(parser)
     parser.add_argument(
         "--image", metavar="TOPIC", default="", help="image topic of the bag (default: detected)"
     )

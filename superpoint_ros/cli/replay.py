@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from superpoint_ros.cli._extractor import add_weights
 from superpoint_ros.cli._recording import (
     add_source_arguments,
     check_limits,
@@ -101,12 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     nodes = parser.add_argument_group("the nodes")
     add = nodes.add_argument
-    add(
-        "--weights",
-        default="",
-        metavar="FILE",
-        help="a file, small or wide (default: full)",
-    )
+    add_weights(nodes)
     add("--params-file", metavar="YAML", default="", help="your parameters; win over the shipped")
     add(
         "--param",
