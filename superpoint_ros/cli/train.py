@@ -280,30 +280,22 @@ def _last_stage(number: int) -> str:
 def _small(job: _Job) -> None:
     """Distil the slim network and write its weights."""
     from superpoint_ros.network.weights import load_weights
-    from superpoint_ros.training.distributed import process_rank
-    from superpoint_ros.training.provenance import make_card
 
     teacher, card = load_weights(job.teacher or job.out / "superpoint.safetensors")
     _train_on_photos(job, "small", teacher=teacher)
-    if process_rank() == 0:
-        name = "superpoint_small"
-        _write_weights(job, "small", make_card(job.out, job.images, name, ("small",), card))
+    _write_taught(job, "small", card)
 
 
 def _wide(job: _Job) -> None:
     """Let the weights learn what they would say if they saw a view at several sizes."""
     from superpoint_ros.network.weights import find_weights, load_weights
-    from superpoint_ros.training.distributed import process_rank
-    from superpoint_ros.training.provenance import make_card
     from superpoint_ros.training.warm_start import START_NAME
 
     copy = job.out / "wide" / START_NAME  # of what a run that is resumed has started from
     start = job.start or ("" if copy.is_file() else str(job.out / "superpoint.safetensors"))
     teacher, card = load_weights(find_weights(job.teacher or start or copy))
     _train_on_photos(dataclasses.replace(job, start=start), "wide", teacher=teacher)
-    if process_rank() == 0:
-        name = "superpoint_wide"
-        _write_weights(job, "wide", make_card(job.out, job.images, name, ("wide",), card))
+    _write_taught(job, "wide", card)
 
 
 def _losses(job: _Job) -> None:
@@ -386,6 +378,16 @@ def _export(job: _Job) -> None:
 
     stages = (*TRAINED, *(_last_stage(number) for number in range(2, job.round + 1)))
     _write_weights(job, stages[-1], make_card(job.out, job.images, stages=stages))
+
+
+def _write_taught(job: _Job, stage: str, teacher: ModelCard) -> None:
+    """Write the weights of a stage that learns from a teacher, named after the stage."""
+    from superpoint_ros.training.distributed import process_rank
+    from superpoint_ros.training.provenance import make_card
+
+    if process_rank() == 0:
+        card = make_card(job.out, job.images, f"superpoint_{stage}", (stage,), teacher)
+        _write_weights(job, stage, card)
 
 
 def _write_weights(job: _Job, stage: str, card: ModelCard) -> None:

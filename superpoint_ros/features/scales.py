@@ -29,12 +29,16 @@ def shrink_images(images: Array, scale: float) -> Array:
         scale: In (0, 1].
 
     Returns:
-        (B, H', W') uint8, each side scaled and rounded to a multiple of 8, at least 8.
+        (B, H', W') uint8, of the `shrunk_size`.
     """
-    height, width = (
-        max(1, round(side * scale / CELL_SIZE)) * CELL_SIZE for side in images.shape[1:]
-    )
-    return np.stack([resize(image, (height, width)) for image in images])
+    size_hw = shrunk_size((images.shape[1], images.shape[2]), scale)
+    return np.stack([resize(image, size_hw) for image in images])
+
+
+def shrunk_size(size_hw: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Return each side scaled and rounded to a multiple of 8, at least 8, (height, width)."""
+    height, width = (max(1, round(side * scale / CELL_SIZE)) * CELL_SIZE for side in size_hw)
+    return height, width
 
 
 def mean_heatmap(

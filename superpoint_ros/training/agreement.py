@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,8 +16,9 @@ from superpoint_ros.features.keypoints import (
     refine_keypoints,
 )
 from superpoint_ros.network.cells import logits_to_heatmap, pixel_grid
-from superpoint_ros.training.losses import warp_points_batch
+from superpoint_ros.training.losses import mutual_neighbours, warp_points_batch
 
+_PAIR_PX = 3.0  # farther apart, two keypoints are not the same
 _BORDER_PX = KeypointConfig.border_px
 _RADIUS = KeypointConfig.refinement_radius  # of the window whose probability a keypoint has
 # Fainter keypoints than at run time: what both views find counts, however faint.
@@ -78,40 +81,33 @@ def agreed_mass(
         (B, H, W) mass in a and in b, as in `detector_targets`.
     """
     size_hw = (heatmaps[0].shape[1], heatmaps[0].shape[2])
-    (points_a, mass_a), (points_b, mass_b) = (
-        _find(heatmap, fine, power) for heatmap, fine in zip(heatmaps, finest, strict=True)
+    homographies = (H_b_a, torch.linalg.inv(H_b_a))
+    a, b = (
+        _find(heatmap, fine, H_other_this, power)
+        for heatmap, fine, H_other_this in zip(heatmaps, finest, homographies, strict=True)
     )
-    a_in_b = warp_points_batch(H_b_a, points_a)
-    b_in_a = warp_points_batch(torch.linalg.inv(H_b_a), points_b)
-    seen_a = _is_inside(a_in_b, size_hw) & (mass_a > 0)
-    seen_b = _is_inside(b_in_a, size_hw) & (mass_b > 0)
-    distance = torch.minimum(torch.cdist(points_a, b_in_a), torch.cdist(a_in_b, points_b))
-    distance = distance.masked_fill(~(seen_a[:, :, None] & seen_b[:, None]), float("inf"))
-    distance_a, nearest_a = distance.min(2)
-    distance_b, nearest_b = distance.min(1)
-    index_a = torch.arange(points_a.shape[1], device=distance.device)
-    index_b = torch.arange(points_b.shape[1], device=distance.device)
-    pair_a = (nearest_b.gather(1, nearest_a) == index_a) & (distance_a <= 3.0)
-    pair_b = (nearest_a.gather(1, nearest_b) == index_b) & (distance_b <= 3.0)
+    distance = torch.minimum(torch.cdist(a.points, b.there), torch.cdist(a.there, b.points))
+    is_shown = a.is_shown[:, :, None] & b.is_shown[:, None]
+    distance = distance.masked_fill(~is_shown, float("inf"))
+    pairs_a = mutual_neighbours(distance, _PAIR_PX)
+    pairs_b = mutual_neighbours(distance.transpose(1, 2), _PAIR_PX)
 
-    def lay(own: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> Tensor:
-        points, mass, is_seen, is_pair, distance, nearest = own
-        there, other_mass, other_is_seen, other_is_pair = other
-        fade = torch.exp(-distance.clamp(max=9.0).square() / (2.0 * sigma_px**2))
-        both = (mass * other_mass.gather(1, nearest)).sqrt() * fade
-        mass = torch.where(is_pair, both, torch.where(is_seen, alone * mass, mass))
-        partner = there.gather(1, nearest[..., None].expand(-1, -1, 2))
-        points = torch.where(is_pair[..., None], (points + partner) / 2.0, points)
-        only_there = alone * other_mass * (other_is_seen & ~other_is_pair)
-        there = torch.where(other_is_seen[..., None], there, 0.0)
-        return lay_mass(mass, points, size_hw) + lay_mass(only_there, there, size_hw)
+    def lay(
+        own: _Found, other: _Found, pairs: tuple[Tensor, Tensor, Tensor], is_paired: Tensor
+    ) -> Tensor:
+        apart, nearest, is_pair = pairs
+        fade = torch.exp(-apart.clamp(max=9.0).square() / (2.0 * sigma_px**2))
+        both = (own.mass * other.mass.gather(1, nearest)).sqrt() * fade
+        unpaired = torch.where(own.is_shown, alone * own.mass, own.mass)
+        partner = other.there.gather(1, nearest[..., None].expand(-1, -1, 2))
+        halfway = torch.where(is_pair[..., None], (own.points + partner) / 2.0, own.points)
+        only_there = alone * other.mass * (other.is_shown & ~is_paired)
+        there = torch.where(other.is_shown[..., None], other.there, 0.0)
+        return lay_mass(torch.where(is_pair, both, unpaired), halfway, size_hw) + lay_mass(
+            only_there, there, size_hw
+        )
 
-    a = (points_a, mass_a, seen_a, pair_a, distance_a, nearest_a)
-    b = (points_b, mass_b, seen_b, pair_b, distance_b, nearest_b)
-    return (
-        lay(a, (b_in_a, mass_b, seen_b, pair_b)),
-        lay(b, (a_in_b, mass_a, seen_a, pair_a)),
-    )
+    return lay(a, b, pairs_a, pairs_b[2]), lay(b, a, pairs_b, pairs_a[2])
 
 
 def lay_mass(mass: Tensor, points: Tensor, size_hw: tuple[int, int]) -> Tensor:
@@ -128,12 +124,29 @@ def lay_mass(mass: Tensor, points: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return laid.view(-1, height, width)
 
 
-def _find(heatmap: Tensor, finest: Tensor, power: float) -> tuple[Tensor, Tensor]:
-    """Return keypoints (B, K, 2) and their mass (B, K), 0 for fillers."""
+class _Found(NamedTuple):
+    """Keypoints of a view.
+
+    Attributes:
+        points: (B, K, 2) pixels.
+        mass: (B, K), 0 for fillers.
+        there: (B, K, 2) pixels of the other view.
+        is_shown: (B, K) bool, whether the other view could have found them.
+    """
+
+    points: Tensor
+    mass: Tensor
+    there: Tensor
+    is_shown: Tensor
+
+
+def _find(heatmap: Tensor, finest: Tensor, H_other_this: Tensor, power: float) -> _Found:
     size_hw = (heatmap.shape[1], heatmap.shape[2])
     pixels, scores = extract_keypoints(heatmap, size_hw, _FAINT)
     mass = _window_mass(heatmap, pixels, _RADIUS) ** power * (scores > 0)
-    return refine_keypoints(heatmap * finest, pixels, _RADIUS), mass
+    points = refine_keypoints(heatmap * finest, pixels, _RADIUS)
+    there = warp_points_batch(H_other_this, points)
+    return _Found(points, mass, there, _is_inside(there, size_hw) & (mass > 0))
 
 
 def _window_mass(heatmap: Tensor, pixels: Tensor, radius: int) -> Tensor:

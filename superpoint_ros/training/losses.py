@@ -220,9 +220,7 @@ def detected_correspondences(
     distance = torch.cdist(there_of_a.float(), points_b.float())
     is_hidden = ~(is_seen_a[:, :, None] & is_seen_b[:, None])
     distance = distance.masked_fill(is_hidden, float("inf"))
-    nearest, there = distance.min(2)
-    itself = torch.arange(points_a.shape[1], device=there.device)
-    is_pair = (distance.argmin(1).gather(1, there) == itself) & (nearest <= radius_px)
+    _, there, is_pair = mutual_neighbours(distance, radius_px)
     partner = points_b.gather(1, there[..., None].expand(-1, -1, 2))
     of_a = torch.where(is_pair[..., None], partner, there_of_a)
     is_taken = torch.zeros(is_seen_b.shape, dtype=torch.long, device=there.device)
@@ -231,6 +229,23 @@ def detected_correspondences(
     both = torch.cat([points_a, there_of_b], 1), torch.cat([of_a, points_b], 1)
     a, b = (torch.where(is_point[..., None], points, 0.0) for points in both)
     return a, b, is_point
+
+
+def mutual_neighbours(distance: Tensor, radius_px: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Find each row's nearest column.
+
+    Args:
+        distance: (B, N, M), infinite where a pair is out of the question.
+        radius_px: Farther apart they are no pair.
+
+    Returns:
+        (B, N) distance, (B, N) index of the column, (B, N) bool: they are a pair, each other's
+        nearest and near enough.
+    """
+    nearest, there = distance.min(2)
+    itself = torch.arange(distance.shape[1], device=there.device)
+    is_pair = (distance.argmin(1).gather(1, there) == itself) & (nearest <= radius_px)
+    return nearest, there, is_pair
 
 
 def _is_shown(points: Tensor, is_valid: Tensor, border_px: float = 3.0) -> Tensor:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from superpoint_ros.config import Config, ConfigError, from_mapping, option, to_mapping
 from superpoint_ros.engines.torch_engine import uses_bf16
 from superpoint_ros.features.descriptors import sample_descriptors
-from superpoint_ros.features.scales import mean_descriptors, mean_heatmap
+from superpoint_ros.features.scales import mean_descriptors, mean_heatmap, shrunk_size
 from superpoint_ros.files import sole_use, write_text
 from superpoint_ros.network.cells import CELL_SIZE, cell_centres, logits_to_heatmap
 from superpoint_ros.network.superpoint import (
@@ -154,7 +154,7 @@ class TrainConfig(Config):
     source: str = option("shapes", "What to train on", choices=("shapes", "photos"))
     is_joint: bool = option(False, "Train descriptors too (needs photos)")
     is_distilled: bool = option(
-        False, "Learn from a teacher: its probabilities instead of labels, its similarities"
+        False, "Learn from a teacher: what it finds instead of labels, its similarities"
     )
     teacher_scales: tuple[float, ...] = option(
         (1.0,),
@@ -221,7 +221,7 @@ class TrainConfig(Config):
         heeds_labels = self.loss.unmatched_weight != 1.0 or self.loss.other_view_weight != 0.0
         if self.is_distilled and heeds_labels:
             raise ConfigError(
-                "is_distilled: the teacher's probabilities replace all labels: leave "
+                "is_distilled: what the teacher finds replaces labels: leave "
                 "loss.unmatched_weight at 1 and loss.other_view_weight at 0"
             )
 
@@ -297,11 +297,11 @@ def compute_losses(
         share, H_a_b = config.loss.other_view_weight, torch.linalg.inv(batch.H_b_a)
         masses[0] = _mix_in_detections(masses[0], b, H_a_b, share)
         masses[1] = _mix_in_detections(masses[1], a, batch.H_b_a, share)
-    targets = [detector_targets(mass) for mass in masses]
     taught = None
     if teacher is not None:
         taught = _teach(teacher, images[: 2 * len(batch.a.images)], config)
-        targets[:2] = _taught_targets(taught, batch, config.loss.agreed_share)
+        masses[:2] = _taught_masses(taught, batch, config.loss.agreed_share)
+    targets = [detector_targets(mass) for mass in masses]
     detector = detector_loss(a.logits, targets[0], batch.a.is_valid)
     detector = (detector + detector_loss(b.logits, targets[1], batch.b.is_valid)) / 2.0
     terms = {"detector": config.loss.detector_weight * detector}
@@ -368,8 +368,7 @@ def _teach(teacher: SuperPoint, images: Tensor, config: TrainConfig) -> _Taught:
     size_hw = (images.shape[2], images.shape[3])
     outputs = []
     for scale in config.teacher_scales:
-        small_hw = [max(1, round(side * scale / CELL_SIZE)) * CELL_SIZE for side in size_hw]
-        small = functional.interpolate(images, small_hw, mode="area")
+        small = functional.interpolate(images, shrunk_size(size_hw, scale), mode="area")
         outputs.append(_run(teacher, small, config.precision))
     heatmaps = [logits_to_heatmap(output.logits) for output in outputs]
     heatmap = mean_heatmap(heatmaps, config.teacher_scales, size_hw)
@@ -377,18 +376,18 @@ def _teach(teacher: SuperPoint, images: Tensor, config: TrainConfig) -> _Taught:
 
 
 @torch.no_grad()
-def _taught_targets(taught: _Taught, batch: Batch, agreed_share: float) -> list[Tensor]:
-    """Return what the detector should say of both views, (B, 65, Hc, Wc) each."""
+def _taught_masses(taught: _Taught, batch: Batch, agreed_share: float) -> list[Tensor]:
+    """Return both views' keypoint mass as the detector should find it, (B, H, W) each."""
     assert batch.b is not None
     assert batch.H_b_a is not None
     heatmap_a, heatmap_b = taught.heatmap.chunk(2)
     if not agreed_share:
-        return [detector_targets(heatmap_a), detector_targets(heatmap_b)]
+        return [heatmap_a, heatmap_b]
     finest_a, finest_b = taught.finest.chunk(2)
     agreed = agreed_mass((heatmap_a, heatmap_b), (finest_a, finest_b), batch.H_b_a)
     labels = (batch.a.mass, batch.b.mass)
     return [
-        detector_targets((1.0 - agreed_share) * label + agreed_share * mass)
+        (1.0 - agreed_share) * label + agreed_share * mass
         for label, mass in zip(labels, agreed, strict=True)
     ]
 

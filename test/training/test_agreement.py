@@ -43,8 +43,6 @@ def around(mass: Tensor, x: float, y: float, radius: int = 3) -> tuple[float, fl
     window = mass[0, top : top + 2 * radius + 1, left : left + 2 * radius + 1]
     ys, xs = torch.meshgrid(torch.arange(len(window)), torch.arange(len(window)), indexing="ij")
     total = float(window.sum())
-    if total == 0.0:
-        return 0.0, math.nan, math.nan
     return (
         total,
         left + float((window * xs).sum()) / total,
