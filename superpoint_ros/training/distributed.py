@@ -10,6 +10,7 @@ process each is a no-op.
 from __future__ import annotations
 
 import datetime
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,10 @@ def joined_processes(device: str) -> Iterator[None]:
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # Its functions take the group there is when it is imported as a default argument, for good:
+    # imported later (by torch.optim), it would keep gloo's threads alive while the interpreter
+    # ends, which now and then aborts a process that has done its work.
+    importlib.import_module("torch.distributed.nn.functional")
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield

@@ -3,6 +3,7 @@
 """What test_distributed.py runs under torchrun: in_processes.py FOLDER."""
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -82,6 +83,9 @@ def main(folder: Path) -> None:
             if process_rank() == 0:
                 torch.save(gradients, folder / f"{name}.pt")
         train(CONFIG, poisoned_source(photos, rank=1), folder / "two", stop_after=3)
+    rank = os.environ["RANK"]
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    (folder / f"threads_{rank}.txt").write_text("\n".join(names), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,13 @@ def test_one_process_goes_on_where_two_stopped_on_the_same_curve(
         assert ours == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_thread_of_the_group_outlives_it(folder: Path, rank: int) -> None:
+    # One that does can abort a process that ends: "terminate called without an active exception".
+    names = (folder / f"threads_{rank}.txt").read_text(encoding="utf-8").split("\n")
+    assert "gloo" not in " ".join(names)
+
+
 def test_more_processes_than_items_are_refused(
     photos: LabelledPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
