@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 _VALIDATION_PAIRS = 100
 _STARTING = ("superpoint", "refine", "agree", "small", "wide")  # take --from
+_UNTRAINED = ("pseudo-labels", "relabel", "export")  # have no steps to take a share of
 CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")
 
 
@@ -121,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if not 0.0 < job.schedule < math.inf:  # NaN neither
         raise ConfigError(f"--schedule {job.schedule:g}: must be a positive number, e.g. 0.25")
+    if job.schedule != 1.0 and args.stage in _UNTRAINED:
+        raise ConfigError(f"--schedule: {args.stage} trains nothing, leave it out")
     if job.start and args.stage not in _STARTING:
         raise ConfigError(f"--from: {args.stage} does not; {', '.join(_STARTING)} can")
     with joined_processes(device):

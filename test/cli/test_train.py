@@ -158,6 +158,9 @@ def test_a_share_of_the_schedule_is_trained_and_the_checkpoint_says_so(tiny: Pat
     for share in ("0", "-1", "nan"):
         with pytest.raises(ConfigError, match=f"--schedule {share}: must be a positive number"):
             train.run(parse("magicpoint", *words, "--schedule", share))
+    for stage in ("pseudo-labels", "relabel", "export"):
+        with pytest.raises(ConfigError, match=f"--schedule: {stage} trains nothing"):
+            train.run(parse(stage, *words, "--schedule", "0.5"))
 
 
 def card_photos(card: ModelCard) -> int:
