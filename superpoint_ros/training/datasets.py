@@ -10,6 +10,7 @@ the interpreter lock in all that is heavy here).
 from __future__ import annotations
 
 import collections
+import dataclasses
 import logging
 import zlib
 from collections.abc import Callable, Iterator
@@ -101,6 +102,25 @@ class PhotoConfig(Config):
         default_factory=lambda: HomographyConfig(
             perspective=0.2, scale=1.7, rotation_deg=40.0, translation=0.12
         )
+    )
+    near_share: float = option(
+        0.0,
+        "Share of the pairs in which the second view is near the first, as the next image of a "
+        "camera that moves",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    view_near: HomographyConfig = field(
+        default_factory=lambda: HomographyConfig(
+            perspective=0.06, scale=1.15, rotation_deg=8.0, translation=0.06
+        )
+    )
+    near_noise: float = option(
+        1.0,
+        "In such pairs, the augmentation's probability times this: neighbouring images differ "
+        "less, and where they do, keypoints move",
+        minimum=0.0,
+        maximum=1.0,
     )
     min_score: float = option(0.0, "Least score of a label that is used", minimum=0.0)
     full_score: float = option(
@@ -371,7 +391,12 @@ def _make_pair(
     labels = photo.points
     source_hw = (photo.image.shape[0], photo.image.shape[1])
     H_a_p = sample_homography(rng, source_hw, size_hw, config.view_a)
-    H_b_p = sample_homography(rng, source_hw, size_hw, config.view_b)
+    if config.near_share > 0 and rng.random() < config.near_share:
+        H_b_p = sample_homography(rng, size_hw, size_hw, config.view_near) @ H_a_p
+        probability = config.near_noise * augmentation.probability
+        augmentation = dataclasses.replace(augmentation, probability=probability)
+    else:
+        H_b_p = sample_homography(rng, source_hw, size_hw, config.view_b)
     if rng.random() < 0.5:  # either view may be the difficult one
         H_a_p, H_b_p = H_b_p, H_a_p
     shift = np.eye(3)

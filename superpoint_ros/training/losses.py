@@ -10,11 +10,17 @@ Means are over the items of all processes (`distributed.py`): each returns its p
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from superpoint_ros.features.keypoints import KeypointConfig, extract_keypoints
+from superpoint_ros.features.keypoints import (
+    KeypointConfig,
+    extract_keypoints,
+    refine_keypoints,
+)
 from superpoint_ros.network.cells import CELL_SIZE, DUSTBIN, cell_centres, logits_to_heatmap
 from superpoint_ros.training.distributed import sum_over_processes
 
@@ -184,49 +190,95 @@ def photo_cosines(
     return cosines.masked_fill(~is_other[:, None], -1.0e4).flatten(2)
 
 
-def detected_correspondences(
+class Detections(NamedTuple):
+    """The K best keypoints of two views, and which of them are the same.
+
+    Attributes:
+        points_a: (B, K, 2) pixels; gradients flow to the logits.
+        points_b: Alike.
+        there_of_a: (B, K, 2) where those of a lie in b, pixels.
+        there_of_b: And those of b in a.
+        is_seen_a: (B, K) bool, keypoints of a that both views show.
+        is_seen_b: And of b.
+        partner: (B, K) index of b's nearest to each of a.
+        is_pair: (B, K) bool, whether they are each other's nearest and near.
+    """
+
+    points_a: Tensor
+    points_b: Tensor
+    there_of_a: Tensor
+    there_of_b: Tensor
+    is_seen_a: Tensor
+    is_seen_b: Tensor
+    partner: Tensor
+    is_pair: Tensor
+
+    @property
+    def partners(self) -> Tensor:
+        """(B, K, 2) pixels of b."""
+        return self.points_b.gather(1, self.partner[..., None].expand(-1, -1, 2))
+
+
+def detect_in_both(
     logits: tuple[Tensor, Tensor],
     is_valid: tuple[Tensor, Tensor],
     H_b_a: Tensor,
     max_keypoints: int,
     radius_px: float = 3.0,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Find where the keypoints of two views lie in the other one, as they will be matched.
-
-    Detections that are each other's nearest within `radius_px` correspond where the detector puts
-    them, off by what it errs; those of either view without a counterpart, to where they should be.
+) -> Detections:
+    """Find the keypoints of two views as they will be found, and pair them.
 
     Args:
         logits: (B, 65, Hc, Wc) of views a and b, which are of one size.
         is_valid: (B, Hc, Wc) bool each, cells that show the photo.
         H_b_a: (B, 3, 3) pixels of a to pixels of b.
         max_keypoints: K, per view, best first.
-        radius_px: Pixels of b.
+        radius_px: Within it, keypoints that are each other's nearest are a pair; pixels of b.
+    """
+    size_hw = (CELL_SIZE * logits[0].shape[2], CELL_SIZE * logits[0].shape[3])
+    config = KeypointConfig(max_keypoints=max_keypoints, refinement_radius=0)
+    points, scores = [], []
+    for heatmap in map(logits_to_heatmap, logits):
+        with torch.no_grad():
+            pixels, score = extract_keypoints(heatmap, size_hw, config)
+        points.append(refine_keypoints(heatmap, pixels, KeypointConfig.refinement_radius))
+        scores.append(score)
+    points_a, points_b = points
+    there_of_a = warp_points_batch(H_b_a, points_a)
+    there_of_b = warp_points_batch(torch.linalg.inv(H_b_a), points_b)
+    is_seen_a = (scores[0] > 0) & _is_shown(points_a, is_valid[0])
+    is_seen_a &= _is_shown(there_of_a, is_valid[1])
+    is_seen_b = (scores[1] > 0) & _is_shown(points_b, is_valid[1])
+    is_seen_b &= _is_shown(there_of_b, is_valid[0])
+    distance = torch.cdist(there_of_a.detach(), points_b.detach())
+    is_hidden = ~(is_seen_a[:, :, None] & is_seen_b[:, None])
+    _, partner, is_pair = mutual_neighbours(
+        distance.masked_fill(is_hidden, float("inf")), radius_px
+    )
+    return Detections(
+        points_a, points_b, there_of_a, there_of_b, is_seen_a, is_seen_b, partner, is_pair
+    )
+
+
+@torch.no_grad()
+def detected_correspondences(found: Detections) -> tuple[Tensor, Tensor, Tensor]:
+    """Say where the keypoints of two views lie in the other one, as they will be matched.
+
+    Pairs correspond where the detector puts them, off by what it errs; keypoints of either view
+    without a counterpart, to where they should be.
 
     Returns:
         points_a and points_b, (B, 2 K, 2) pixels, and (B, 2 K) bool: which of them both views show
         (the others are at zero).
     """
-    height, width = (CELL_SIZE * side for side in logits[0].shape[2:])
-    config = KeypointConfig(max_keypoints=max_keypoints)
-    found = [extract_keypoints(logits_to_heatmap(x), (height, width), config) for x in logits]
-    (points_a, scores_a), (points_b, scores_b) = found
-    there_of_a = warp_points_batch(H_b_a, points_a)
-    there_of_b = warp_points_batch(torch.linalg.inv(H_b_a), points_b)
-    is_seen_a = (scores_a > 0) & _is_shown(points_a, is_valid[0])
-    is_seen_a &= _is_shown(there_of_a, is_valid[1])
-    is_seen_b = (scores_b > 0) & _is_shown(points_b, is_valid[1])
-    is_seen_b &= _is_shown(there_of_b, is_valid[0])
-    distance = torch.cdist(there_of_a.float(), points_b.float())
-    is_hidden = ~(is_seen_a[:, :, None] & is_seen_b[:, None])
-    distance = distance.masked_fill(is_hidden, float("inf"))
-    _, there, is_pair = mutual_neighbours(distance, radius_px)
-    partner = points_b.gather(1, there[..., None].expand(-1, -1, 2))
-    of_a = torch.where(is_pair[..., None], partner, there_of_a)
-    is_taken = torch.zeros(is_seen_b.shape, dtype=torch.long, device=there.device)
-    is_taken = is_taken.scatter_add(1, there, is_pair.long()) > 0
-    is_point = torch.cat([is_seen_a, is_seen_b & ~is_taken], 1)
-    both = torch.cat([points_a, there_of_b], 1), torch.cat([of_a, points_b], 1)
+    of_a = torch.where(found.is_pair[..., None], found.partners, found.there_of_a)
+    is_taken = torch.zeros(found.is_seen_b.shape, dtype=torch.long, device=of_a.device)
+    is_taken = is_taken.scatter_add(1, found.partner, found.is_pair.long()) > 0
+    is_point = torch.cat([found.is_seen_a, found.is_seen_b & ~is_taken], 1)
+    both = (
+        torch.cat([found.points_a, found.there_of_b], 1),
+        torch.cat([of_a, found.points_b], 1),
+    )
     a, b = (torch.where(is_point[..., None], points, 0.0) for points in both)
     return a, b, is_point
 

@@ -56,9 +56,11 @@ from superpoint_ros.training.distributed import (
     wait_for_all,
 )
 from superpoint_ros.training.losses import (
+    Detections,
     cell_cosines,
     contrastive_loss,
     damp_mass,
+    detect_in_both,
     detected_correspondences,
     detector_loss,
     detector_targets,
@@ -118,8 +120,8 @@ class LossConfig(Config):
     )
     detections: int = option(
         0,
-        "Contrastive: so many keypoints that the detector finds in each view are told apart, "
-        "matched as they will be, in place of labels; 0: labels",
+        "So many keypoints that the detector finds in each view are told apart (contrastive) and "
+        "drawn together, matched as they will be, in place of labels; 0: labels",
         minimum=0,
     )
     unmatched_weight: float = option(
@@ -309,10 +311,16 @@ def compute_losses(
         share = config.shapes_per_step / (2 * config.batch_size)
         on_shapes = detector_loss(rest[0].logits, targets[2], batch.shapes.is_valid)
         terms["shapes"] = config.loss.detector_weight * share * on_shapes
+    found = None
+    if config.loss.detections:
+        valid = (batch.a.is_valid, batch.b.is_valid)
+        found = detect_in_both((a.logits, b.logits), valid, batch.H_b_a, config.loss.detections)
     if config.loss.localization_weight > 0:
-        terms["localization"] = config.loss.localization_weight * _localization_term(a, b, batch)
+        distance = _localization_term(a, b, batch, found)
+        terms["localization"] = config.loss.localization_weight * distance
     if config.is_joint:
-        terms["descriptor"] = config.loss.descriptor_weight * _descriptor_term(a, b, batch, config)
+        descriptor = _descriptor_term(a, b, batch, config, found)
+        terms["descriptor"] = config.loss.descriptor_weight * descriptor
     if taught is not None:
         similarity = _similarity_term((a, b), taught, batch, config.teacher_scales)
         terms["similarity"] = config.loss.similarity_weight * similarity
@@ -339,8 +347,12 @@ def _run(network: SuperPoint, images: Tensor, precision: str) -> DenseOutput:
     return output
 
 
-def _localization_term(a: DenseOutput, b: DenseOutput, batch: Batch) -> Tensor:
+def _localization_term(
+    a: DenseOutput, b: DenseOutput, batch: Batch, found: Detections | None
+) -> Tensor:
     assert batch.H_b_a is not None
+    if found is not None:
+        return localization_loss(found.points_a, found.partners, batch.H_b_a, found.is_pair)
     assert batch.points_a is not None
     assert batch.points_b is not None
     assert batch.is_keypoint is not None
@@ -448,13 +460,15 @@ def _mix_in_detections(
     return torch.where(is_seen, (1.0 - share) * mass + share * detected, mass)
 
 
-def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, config: TrainConfig) -> Tensor:
+def _descriptor_term(
+    a: DenseOutput, b: DenseOutput, batch: Batch, config: TrainConfig, found: Detections | None
+) -> Tensor:
     assert batch.b is not None
     assert batch.H_b_a is not None
     loss = config.loss
     height, width = batch.a.images.shape[2:]
     if loss.descriptor == "contrastive":
-        return _contrastive_term(a, b, batch, config)
+        return _contrastive_term(a, b, batch, config, found)
     centres = cell_centres((height, width), device=batch.a.images.device)
     flat = centres.reshape(1, -1, 2).expand(len(batch.H_b_a), -1, -1)
     mapped = warp_points_batch(batch.H_b_a, flat)
@@ -472,11 +486,13 @@ def _descriptor_term(a: DenseOutput, b: DenseOutput, batch: Batch, config: Train
     )
 
 
-def _contrastive_term(a: DenseOutput, b: DenseOutput, batch: Batch, config: TrainConfig) -> Tensor:
+def _contrastive_term(
+    a: DenseOutput, b: DenseOutput, batch: Batch, config: TrainConfig, found: Detections | None
+) -> Tensor:
     assert batch.b is not None
     loss = config.loss
     size_hw = (batch.a.images.shape[2], batch.a.images.shape[3])
-    points_a, points_b, is_point = _points_to_tell_apart(a, b, batch, config)
+    points_a, points_b, is_point = _points_to_tell_apart(batch, config.photos, found)
     of_a = sample_descriptors(a.dense_descriptors, points_a, size_hw)
     of_b = sample_descriptors(b.dense_descriptors, points_b, size_hw)
     others_a, others_b = [], []
@@ -503,25 +519,18 @@ def _contrastive_term(a: DenseOutput, b: DenseOutput, batch: Batch, config: Trai
 
 @torch.no_grad()
 def _points_to_tell_apart(
-    a: DenseOutput, b: DenseOutput, batch: Batch, config: TrainConfig
+    batch: Batch, config: PhotoConfig, found: Detections | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (B, N, 2) pixels in either view and (B, N) bool, which of them are points."""
-    assert batch.b is not None
-    assert batch.H_b_a is not None
     assert batch.points_a is not None
     assert batch.points_b is not None
     assert batch.is_point is not None
     assert batch.is_keypoint is not None
-    if not config.loss.detections:
+    if found is None:
         return batch.points_a, batch.points_b, batch.is_point
-    detected_a, detected_b, is_detected = detected_correspondences(
-        (a.logits, b.logits),
-        (batch.a.is_valid, batch.b.is_valid),
-        batch.H_b_a,
-        config.loss.detections,
-    )
+    detected_a, detected_b, is_detected = detected_correspondences(found)
     # Beside them so many of the evenly spread points as there would be beside labels.
-    count = round(config.photos.points * (1.0 - config.photos.keypoint_share))
+    count = round(config.points * (1.0 - config.keypoint_share))
     is_spread = batch.is_point & ~batch.is_keypoint
     first = torch.argsort((~is_spread).int(), dim=1, stable=True)[:, :count]
     pixels = first[..., None].expand(-1, -1, 2)

@@ -13,6 +13,7 @@ from superpoint_ros.files import sole_use
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
 from superpoint_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig, label_path
+from superpoint_ros.training.losses import warp_points_batch
 from superpoint_ros.training.shapes import ShapeConfig
 from superpoint_ros.training.trainer import (
     DivergenceError,
@@ -260,6 +261,33 @@ def test_wandering_views_move_together(tmp_path: Path) -> None:
     assert not torch.equal(still.a.mass, moved.a.mass)
 
 
+def test_near_views_differ_little(tmp_path: Path) -> None:
+    near = dataclasses.replace(JOINT.photos, near_share=1.0)
+    batch = make_source(dataclasses.replace(JOINT, photos=near), make_photos(tmp_path))(0)
+    assert batch.H_b_a is not None
+    height, width = batch.a.images.shape[2:]
+    corners = torch.tensor([[0.0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]])
+    moved = warp_points_batch(batch.H_b_a, corners.expand(len(batch.H_b_a), -1, -1))
+    config = near.view_near
+    # At a corner, half a side away from the middle, the parts add up.
+    turn = np.deg2rad(config.rotation_deg) + config.scale - 1.0 + config.perspective
+    limit = (turn / 2.0 + config.translation) * np.hypot(width, height) * config.scale
+    assert 1.0 < float((moved - corners).norm(dim=2).max()) < limit
+
+
+def test_near_views_can_be_less_noisy(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path)
+
+    def images(probability: float, near_noise: float) -> torch.Tensor:
+        near = dataclasses.replace(JOINT.photos, near_share=1.0, near_noise=near_noise)
+        noise = dataclasses.replace(JOINT.augmentation, probability=probability)
+        config = dataclasses.replace(JOINT, photos=near, augmentation=noise)
+        return make_source(config, photos)(0).a.images
+
+    assert torch.equal(images(0.8, 0.5), images(0.4, 1.0))
+    assert not torch.equal(images(0.8, 1.0), images(0.4, 1.0))
+
+
 def terms_of(
     folder: Path, *configs: TrainConfig, is_training: bool = False
 ) -> list[dict[str, float]]:
@@ -297,11 +325,11 @@ def test_other_photos_of_the_batch_are_more_to_be_told_from(tmp_path: Path) -> N
     assert many["detector"] == few["detector"]
 
 
-def test_detections_take_the_place_of_labels_in_the_descriptor_loss(tmp_path: Path) -> None:
+def test_detections_take_the_place_of_labels_but_for_the_detector(tmp_path: Path) -> None:
     labels, detections = terms_of(tmp_path, JOINT, with_loss(detections=20))
-    assert detections["descriptor"] != pytest.approx(labels["descriptor"], rel=1e-3)
+    for name in ("descriptor", "localization"):
+        assert detections[name] != pytest.approx(labels[name], rel=1e-3)
     assert detections["detector"] == labels["detector"]
-    assert detections["localization"] == labels["localization"]
 
 
 def test_targets_take_a_share_of_what_the_other_view_detects(tmp_path: Path) -> None:
