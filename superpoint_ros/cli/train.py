@@ -2,19 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train SuperPoint from nothing: shapes -> MagicPoint -> labels on photos -> SuperPoint.
 
-At the end (stage agree) most of a view's labels give way to what the other view detects.
+Towards the end most of a view's labels give way to what the other view detects (stage agree), then
+the network learns from itself, shown every view at three sizes (stage wide).
 
 `superpoint train all --images DIR --out runs/x` runs the whole chain; what is done is skipped, and
 what was interrupted goes on where it stopped. A single stage can be named instead of `all`.
 
 With --rounds N the chain goes on: the network of the round before labels the photos anew
-(relabel), and is trained on these labels (retrain), N - 1 times.
+(relabel), and is trained on these labels (retrain), N - 1 times, before wide.
 
 `superpoint train small` then distils the slim network from the chain's weights (or --teacher
 FILE), on the same photos and labels.
-
-`superpoint train wide` trains the chain's weights on, for views far apart: they learn from
-themselves (or --teacher FILE), shown every view at three sizes; superpoint_wide.safetensors.
 
 `--from FILE` lets superpoint, refine, agree, small or wide start from finished weights in place of
 the stage before.
@@ -49,7 +47,7 @@ if TYPE_CHECKING:
 _VALIDATION_PAIRS = 100
 _STARTING = ("superpoint", "refine", "agree", "small", "wide")  # take --from
 _UNTRAINED = ("pseudo-labels", "relabel", "export")  # have no steps to take a share of
-CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")
+CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")  # then rounds, wide
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         default="",
         help="small, wide: weights to learn from (default: superpoint.safetensors of the run; "
-        "wide: what it starts from)",
+        "wide: the network that it starts from)",
     )
     parser.add_argument(
         "--from",  # not --start: torchrun would take it for one of its own
@@ -86,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         default="",
         help=f"{', '.join(_STARTING)}: weights to start from, in place of the stage before "
-        "(full, small, wide: those shipped)",
+        "(full, small: those shipped)",
     )
     parser.add_argument(
         "--schedule",
@@ -148,7 +146,7 @@ def _plan(stage: str, rounds: int) -> list[tuple[str, int]]:
     if stage != "all":
         return [(stage, rounds)]
     again = [(name, number) for number in range(2, rounds + 1) for name in ("relabel", "retrain")]
-    return [*((name, 1) for name in CHAIN), *again, ("export", rounds)]
+    return [*((name, 1) for name in CHAIN), *again, ("wide", rounds), ("export", rounds)]
 
 
 def _say(text: str) -> None:
@@ -280,25 +278,34 @@ def _last_stage(number: int) -> str:
     return "agree" if number == 1 else f"retrain-{number}"
 
 
-def _small(job: _Job) -> None:
-    """Distil the slim network and write its weights."""
-    from superpoint_ros.network.weights import load_weights
-
-    teacher, card = load_weights(job.teacher or job.out / "superpoint.safetensors")
-    _train_on_photos(job, "small", teacher=teacher)
-    _write_taught(job, "small", card)
-
-
 def _wide(job: _Job) -> None:
-    """Let the weights learn what they would say if they saw a view at several sizes."""
+    """Let the network learn what it would say if it saw a view at several sizes."""
     from superpoint_ros.network.weights import find_weights, load_weights
     from superpoint_ros.training.warm_start import START_NAME
 
-    copy = job.out / "wide" / START_NAME  # of what a run that is resumed has started from
-    start = job.start or ("" if copy.is_file() else str(job.out / "superpoint.safetensors"))
-    teacher, card = load_weights(find_weights(job.teacher or start or copy))
-    _train_on_photos(dataclasses.replace(job, start=start), "wide", teacher=teacher)
-    _write_taught(job, "wide", card)
+    stage, before = _wide_stage(job.round), _last_stage(job.round)
+    copy = job.out / stage / START_NAME  # of what a run that is resumed has started from
+    file = job.teacher or job.start or (str(copy) if copy.is_file() else "")
+    teacher = load_weights(find_weights(file))[0] if file else _load_network(job.out / before)
+    _train_on_photos(job, stage, before, teacher)
+
+
+def _wide_stage(number: int) -> str:
+    """Return the folder of the stage wide after a round."""
+    return "wide" if number == 1 else f"wide-{number}"
+
+
+def _small(job: _Job) -> None:
+    """Distil the slim network and write its weights."""
+    from superpoint_ros.network.weights import load_weights
+    from superpoint_ros.training.distributed import process_rank
+    from superpoint_ros.training.provenance import make_card
+
+    teacher, its_card = load_weights(job.teacher or job.out / "superpoint.safetensors")
+    _train_on_photos(job, "small", teacher=teacher)
+    if process_rank() == 0:
+        card = make_card(job.out, job.images, "superpoint_small", ("small",), its_card)
+        _write_weights(job, "small", card)
 
 
 def _losses(job: _Job) -> None:
@@ -355,9 +362,9 @@ def _train_on_photos(
     from superpoint_ros.training.trainer import make_source, train
     from superpoint_ros.training.warm_start import load_start, unfold_by_photos
 
-    again = stage.startswith("retrain")
-    config = job.training("retrain.yaml" if again else f"{stage}.yaml")
-    labels = job.out / (f"pseudo-labels-{job.round}" if again else "pseudo-labels")
+    name, _, number = stage.partition("-")  # of which round
+    config = job.training(f"{name}.yaml")
+    labels = job.out / (f"pseudo-labels-{number}" if number else "pseudo-labels")
     photos = LabelledPhotos(job.photos, labels, config.photos)
     _say(f"{len(photos)} labelled photos, {len(photos.skipped)} skipped")
     folder = job.out / stage
@@ -378,19 +385,13 @@ def _train_on_photos(
 
 def _export(job: _Job) -> None:
     from superpoint_ros.training.provenance import TRAINED, make_card
+    from superpoint_ros.training.trainer import CHECKPOINT_NAME
 
-    stages = (*TRAINED, *(_last_stage(number) for number in range(2, job.round + 1)))
+    retrained = (_last_stage(number) for number in range(2, job.round + 1))
+    stages = [*TRAINED, *retrained, _wide_stage(job.round)]
+    while not (job.out / stages[-1] / CHECKPOINT_NAME).is_file() and len(stages) > 1:
+        stages.pop()  # as far as the run has come
     _write_weights(job, stages[-1], make_card(job.out, job.images, stages=stages))
-
-
-def _write_taught(job: _Job, stage: str, teacher: ModelCard) -> None:
-    """Write the weights of a stage that learns from a teacher, named after the stage."""
-    from superpoint_ros.training.distributed import process_rank
-    from superpoint_ros.training.provenance import make_card
-
-    if process_rank() == 0:
-        card = make_card(job.out, job.images, f"superpoint_{stage}", (stage,), teacher)
-        _write_weights(job, stage, card)
 
 
 def _write_weights(job: _Job, stage: str, card: ModelCard) -> None:

@@ -73,10 +73,12 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     network, card = load_weights(out / "superpoint.safetensors")
     assert network.config.descriptor_dim == 16
     assert card.licence == "Apache-2.0"
-    assert card.config["agree"]["steps"] == 2
+    stages = ["magicpoint", "superpoint", "refine", "agree", "wide"]
+    assert set(card.config) == set(stages)
+    assert card.config["wide"]["steps"] == 2
     assert card.wall_time_s > 0
     assert card.metrics["warped-photos/pairs"] == 2
-    joint = ("superpoint", "refine", "agree")
+    joint = stages[1:]
     sheets = [f"{stage}/{name}.jpg" for stage in joint for name in ("sheet", "labels", "matches")]
     for sheet in ("magicpoint/sheet.jpg", "pseudo-labels/labels.jpg", *sheets):
         assert cv2.imread(str(out / sheet)) is not None
@@ -87,19 +89,13 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert len(list((out / "pseudo-labels-2").glob("*.npz"))) == card_photos(card)
     assert cv2.imread(str(out / "pseudo-labels-2" / "labels.jpg")) is not None
     _, card = load_weights(out / "superpoint.safetensors")
-    assert set(card.config) == {"magicpoint", "superpoint", "refine", "agree", "retrain-2"}
+    assert set(card.config) == {*stages[:-1], "retrain-2", "wide-2"}
     assert train.run(parse("small", *words, "--out", str(out), "--device", "cpu")) == 0
     network, small = load_weights(out / "superpoint_small.safetensors")
     assert network.config.descriptor_dim == 8
     assert small.name == "superpoint_small"
     assert small.parent == f"superpoint {card.sha256}"
     assert set(small.config) == {"small"}
-    for _ in range(2):  # the second time it is done
-        assert train.run(parse("wide", *words, "--out", str(out), "--device", "cpu")) == 0
-    network, wide = load_weights(out / "superpoint_wide.safetensors")
-    assert network.config.descriptor_dim == 16
-    assert (wide.name, wide.parent) == ("superpoint_wide", f"superpoint {card.sha256}")
-    assert set(wide.config) == {"wide", "parent"}
     assert train.run(parse("losses", *words, "--out", str(out), "--device", "cpu")) == 0
     table = json.loads((out / "losses" / "table.json").read_text())
     assert set(table) == {"contrastive", "hinge", "hinge_normalised"}
@@ -123,17 +119,24 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     (tiny / "given.safetensors").unlink()  # the run has its own copy
     assert train.run(parse("agree", *words)) == 0
     assert train.run(parse("export", *words)) == 0
-    trained, card = load_weights(out / "superpoint.safetensors")
+    trained, agreed = load_weights(out / "superpoint.safetensors")
     assert trained.config == network
-    assert card.parent == f"given {given.sha256}"
-    assert set(card.config) == {"agree", "parent"}
-    assert card.config["parent"] == given.config
-    assert card.data[0] == "somewhere"
+    assert agreed.parent == f"given {given.sha256}"
+    assert set(agreed.config) == {"agree", "parent"}
+    assert agreed.config["parent"] == given.config
+    assert agreed.data[0] == "somewhere"
     small = parse("small", *words, "--from", str(tiny / "other.safetensors"))
     assert train.run(small) == 0
+    # The network's own teacher is what it starts from, a run that is resumed has its copy.
+    for start in (("--from", str(tiny / "other.safetensors")), ()):
+        assert train.run(parse("wide", *words, *start)) == 0
+    assert train.run(parse("export", *words)) == 0
+    _, card = load_weights(out / "superpoint.safetensors")
+    assert card.parent == f"given {other.sha256}"
+    assert set(card.config) == {"wide", "parent"}
     slim, slim_card = load_weights(out / "superpoint_small.safetensors")
     assert slim.config == network
-    assert slim_card.parent == f"given {other.sha256}, superpoint {card.sha256}"
+    assert slim_card.parent == f"given {other.sha256}, superpoint {agreed.sha256}"
     assert other.sha256 != given.sha256
     with pytest.raises(ConfigError, match="started from other weights"):
         train.run(parse("agree", *words, "--from", str(tiny / "other.safetensors")))
