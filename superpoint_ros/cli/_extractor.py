@@ -42,7 +42,7 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
 def add_weights(parser: argparse._ActionsContainer) -> None:
     """Declare the weights of the network, as `find_weights` takes them."""
     parser.add_argument(
-        "--weights", metavar="FILE", default="", help="a file, small or wide (default: full)"
+        "--weights", metavar="FILE", default="", help="a file, or small (default: full)"
     )
 
 

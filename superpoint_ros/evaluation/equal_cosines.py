@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("photos", type=Path, help="folder of images")
-    parser.add_argument("--weights", default="", help="a file, small or wide (default: full)")
+    parser.add_argument("--weights", default="", help="a file, or small (default: full)")
     args = parser.parse_args(arguments)
     paths = sorted(path for path in args.photos.iterdir() if path.suffix in (".jpg", ".png"))
     rng = np.random.default_rng(0)

@@ -29,8 +29,8 @@ class ExtractorConfig(Config):
 
     weights: str = option(
         "",
-        "path of a .safetensors file; small: the slim network that is shipped, for CPUs; wide: "
-        "the one for views far apart; empty: the full one",
+        "path of a .safetensors file; small: the slim network that is shipped, for CPUs; empty: "
+        "the full one",
     )
     longer_side_px: int = option(
         0,
@@ -194,7 +194,7 @@ def load_extractor(
 
     Args:
         weights: Path of a .safetensors file; empty: the shipped ones; "small": those of the slim
-            network, for a CPU; "wide": those for views far apart.
+            network, for a CPU.
         engine: "auto" or "torch".
         device: "auto", "cpu", "cuda" or "cuda:N".
         max_keypoints: The best so many are kept; 0: no limit.

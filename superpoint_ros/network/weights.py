@@ -26,7 +26,6 @@ PACKAGE_WEIGHTS = _FOLDER / "superpoint.safetensors"
 NAMED_WEIGHTS = {
     "full": PACKAGE_WEIGHTS,
     "small": _FOLDER / "superpoint_small.safetensors",
-    "wide": _FOLDER / "superpoint_wide.safetensors",
 }
 ENVIRONMENT_VARIABLE = "SUPERPOINT_WEIGHTS"
 # A source checkout beside the development data; an installed package has no such neighbour.
@@ -122,8 +121,8 @@ _KNOWN_FILES = {
 def find_weights(name_or_path: str | Path = "") -> Path:
     """Return the path of the weights to use.
 
-    Order: the given path, or "full", "small" or "wide" for those shipped in the package; the full
-    ones of the package; $SUPERPOINT_WEIGHTS; the development weights beside a source checkout.
+    Order: the given path, or "full" or "small" for those shipped in the package; the full ones
+    of the package; $SUPERPOINT_WEIGHTS; the development weights beside a source checkout.
 
     Raises:
         WeightsError: The named file is absent, or there are no weights at all.

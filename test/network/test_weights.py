@@ -174,12 +174,12 @@ def test_first_weights_load_with_their_card(shared_data: Path) -> None:
     assert network.config == NetworkConfig()
 
 
-@pytest.mark.parametrize("name", ["full", "small", "wide"])
+@pytest.mark.parametrize("name", ["full", "small"])
 def test_shipped_weights_are_those_of_their_card(name: str) -> None:
     path = find_weights(name)
     network, card = load_weights(path)
     assert card.sha256 in (path.parent / "README.md").read_text(encoding="utf-8")
-    assert card.network["descriptor_dim"] == {"full": 256, "small": 128, "wide": 256}[name]
+    assert card.network["descriptor_dim"] == {"full": 256, "small": 128}[name]
     logits, descriptors = network.float().eval()(torch.rand(1, 1, 64, 80))
     assert torch.isfinite(logits).all()
     assert torch.isfinite(descriptors).all()
