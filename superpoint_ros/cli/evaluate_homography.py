@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         default="l640",
-        help="l640, l640-nms3, native, paper-hpatches, paper-hpatches-nms8 or rpautrat-hpatches "
-        "(default: l640)",
+        help="l640, l640-ransac20, l640-nms3, native, paper-hpatches, paper-hpatches-nms8 or "
+        "rpautrat-hpatches (default: l640)",
     )
     add_measured_weights(parser)
     parser.add_argument(

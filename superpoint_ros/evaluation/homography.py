@@ -47,7 +47,11 @@ class PairResult:
 
     Attributes:
         pair: Name.
-        corner_error_px: Mean error of the four corners under the estimate; infinite if none.
+        corner_error_px: Mean error of the four corners under the estimate of the first run of
+            RANSAC; infinite if none.
+        he1: Share of the runs in which it is at most 1 pixel.
+        he3: And 3 pixels.
+        he5: And 5 pixels.
         repeatability: Share of shared keypoints with a counterpart.
         localization_px: Mean distance of the counterparts; NaN if none.
         matching_repeatability: The first of the two for the keypoints that are matched, where the
@@ -63,6 +67,9 @@ class PairResult:
 
     pair: str
     corner_error_px: float
+    he1: float
+    he3: float
+    he5: float
     repeatability: float
     localization_px: float
     matching_repeatability: float
@@ -155,6 +162,9 @@ def measure_pair(
     result = PairResult(
         pair=name,
         corner_error_px=np.nan,
+        he1=np.nan,
+        he3=np.nan,
+        he5=np.nan,
         repeatability=of_detector[0],
         localization_px=of_detector[1],
         matching_repeatability=of_matching[0],
@@ -175,16 +185,32 @@ def measure_pair(
     if not protocol.is_mutual:
         back = match(b, a, MatchConfig(mutual=False))[:, ::-1]
         num_correct_back = int((match_errors(back, a, b, H_b_a) <= limit).sum())
-    H = estimate_by_ransac(a.keypoints[matches[:, 0]], b.keypoints[matches[:, 1]], protocol)
+    errors = _estimate_errors(matching, matches, protocol)
+    he1, he3, he5 = (float((errors <= limit_px).mean()) for limit_px in (1.0, 3.0, 5.0))
     result = dataclasses.replace(
         result,
-        corner_error_px=corner_error(H, H_b_a, a.image_size_hw),
+        corner_error_px=float(errors[0]),
+        he1=he1,
+        he3=he3,
+        he5=he5,
         matching_score=matching_score((num_correct, num_correct_back), a, b, H_b_a),
         mma3=float(is_correct.mean()) if len(matches) else 0.0,
         nn_map=nearest_neighbour_ap(a, b, H_b_a, limit, is_symmetric=not protocol.is_mutual),
         num_matches=len(matches),
     )
     return result, PairMatches(a.keypoints, b.keypoints, matches, is_correct)
+
+
+def _estimate_errors(features: FeaturePair, matches: Array, protocol: Protocol) -> Array:
+    """Return the corner error of every run of RANSAC, (R,) pixels."""
+    a, b, H_b_a = features
+    pixels_a, pixels_b = a.keypoints[matches[:, 0]], b.keypoints[matches[:, 1]]
+    errors = []
+    for run in range(protocol.ransac_runs):
+        order = np.random.default_rng(run).permutation(len(matches)) if run else slice(None)
+        H = estimate_by_ransac(pixels_a[order], pixels_b[order], protocol)
+        errors.append(corner_error(H, H_b_a, a.image_size_hw))
+    return np.array(errors)
 
 
 def _measure_repeatability(features: FeaturePair, limit_px: float) -> tuple[float, float]:
@@ -254,7 +280,7 @@ def evaluate_sets(
 
 
 def summarise(results: Sequence[PairResult]) -> dict[str, float]:
-    """Return the means over the pairs; homography estimation as the share of pairs within 1, 3, 5.
+    """Return the means over the pairs.
 
     Pairs without a number are left out of its mean; NaN if none has one. The matching_* means are
     there if the protocol measures the detector apart.
@@ -311,10 +337,7 @@ def _columns(results: Sequence[PairResult]) -> dict[str, Array]:
         for field in dataclasses.fields(PairResult)
         if field.name != "pair" and not field.name.startswith("num_")
     }
-    errors = columns.pop("corner_error_px")
+    del columns["corner_error_px"]
     if np.array_equal(columns["repeatability"], columns["matching_repeatability"]):
         del columns["matching_repeatability"], columns["matching_localization_px"]
-    correct = {
-        f"he{limit}": np.where(np.isnan(errors), np.nan, errors <= limit) for limit in (1, 3, 5)
-    }
-    return {**correct, **columns}
+    return columns

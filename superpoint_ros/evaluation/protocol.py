@@ -60,6 +60,8 @@ class Protocol:
         ransac_px: Inlier limit of the estimated homography.
         ransac_iterations: At most.
         ransac_confidence: At which RANSAC stops early.
+        ransac_runs: With the matches in another order each: the same matches give a homography
+            that is right, or not, by chance.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Protocol:
     ransac_px: float = 3.0
     ransac_iterations: int = 10_000
     ransac_confidence: float = 0.9999
+    ransac_runs: int = 1
 
     @property
     def max_keypoints(self) -> int:
@@ -116,6 +119,7 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol("l640", Setting(1000, longer_side_px=640)),
+        Protocol("l640-ransac20", Setting(1000, longer_side_px=640), ransac_runs=20),
         # The radius that is shipped (`KeypointConfig.nms_radius`).
         Protocol("l640-nms3", Setting(1000, longer_side_px=640, nms_radius=3)),
         Protocol("native", Setting(1000)),

@@ -1,6 +1,7 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from superpoint_ros.cli.main import main
 from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Array, Features
+from superpoint_ros.evaluation import homography
 from superpoint_ros.evaluation.homography import (
     PairResult,
     confidence_intervals,
@@ -125,6 +127,7 @@ def test_known_points_survive_every_protocol(name: str, tmp_path: Path) -> None:
     assert matches["dots"][0].is_correct.all()
     expected = {
         "l640": [(384, 640), (640, 498)],
+        "l640-ransac20": [(384, 640), (640, 498)],
         "l640-nms3": [(384, 640), (640, 498)],
         "native": [SIZE_A_HW, SIZE_B_HW],
         "paper-hpatches": 2 * [(480, 640)] + 2 * [(240, 320)],
@@ -171,7 +174,28 @@ def test_protocol_l640_is_what_its_name_says() -> None:
 
 
 def result_of(pair: str, corner_error_px: float, repeatability: float = 0.5) -> PairResult:
-    return PairResult(pair, corner_error_px, repeatability, *[0.5] * 6, 9, 9, 9)
+    shares = (float(corner_error_px <= limit) for limit in (1, 3, 5))
+    return PairResult(pair, corner_error_px, *shares, repeatability, *[0.5] * 6, 9, 9, 9)
+
+
+def test_several_runs_of_ransac_see_the_matches_in_other_orders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair, seen = textured_pair(), []
+
+    def estimate(pixels_a: Array, pixels_b: Array, protocol: Protocol) -> Array:
+        seen.append(np.hstack([pixels_a, pixels_b]))
+        shift = np.eye(3)
+        shift[0, 2] = (0.0, 2.0, 4.0, 6.0)[len(seen) - 1]
+        return shift @ pair.H_b_a
+
+    monkeypatch.setattr(homography, "estimate_by_ransac", estimate)
+    protocol = dataclasses.replace(PROTOCOLS["native"], ransac_runs=4)
+    result = evaluate_pair(pair, make_classical("orb", 300), protocol)
+    assert (result.corner_error_px, result.he1, result.he3, result.he5) == (0.0, 0.25, 0.5, 0.75)
+    for other in seen[1:]:
+        assert not np.array_equal(other, seen[0])
+        assert sorted(map(tuple, other)) == sorted(map(tuple, seen[0]))
 
 
 def test_interval_is_over_sets_not_pairs() -> None:
@@ -271,6 +295,6 @@ def test_a_wrong_protocol_or_baseline_is_one_line(
 ) -> None:
     write_set(tmp_path / "wall")
     assert main(["evaluate", "homography", str(tmp_path), "--protocol", "l64"]) == 2
-    assert "known: l640, l640-nms3, native, paper-hpatches" in capsys.readouterr().err
+    assert "known: l640, l640-ransac20, l640-nms3, native" in capsys.readouterr().err
     assert main(["evaluate", "homography", str(tmp_path), "--baselines", "surf"]) == 2
     assert "'surf': known: rootsift" in capsys.readouterr().err
