@@ -281,13 +281,9 @@ def _last_stage(number: int) -> str:
 def _wide(job: _Job) -> None:
     """Let the network learn what it would say if it saw a view at several sizes."""
     from superpoint_ros.network.weights import find_weights, load_weights
-    from superpoint_ros.training.warm_start import START_NAME
 
-    stage, before = _wide_stage(job.round), _last_stage(job.round)
-    copy = job.out / stage / START_NAME  # of what a run that is resumed has started from
-    file = job.teacher or job.start or (str(copy) if copy.is_file() else "")
-    teacher = load_weights(find_weights(file))[0] if file else _load_network(job.out / before)
-    _train_on_photos(job, stage, before, teacher)
+    teacher = load_weights(find_weights(job.teacher))[0] if job.teacher else None
+    _train_on_photos(job, _wide_stage(job.round), _last_stage(job.round), teacher)
 
 
 def _wide_stage(number: int) -> str:
@@ -352,7 +348,10 @@ def _losses(job: _Job) -> None:
 def _train_on_photos(
     job: _Job, stage: str, before: str = "", teacher: SuperPoint | None = None
 ) -> None:
-    """Train on warped pairs, starting from the stage before or learning from a teacher."""
+    """Train on warped pairs, starting from the stage before or learning from a teacher.
+
+    A distilled stage without a teacher learns from the network that it starts from.
+    """
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.sheets import (
         write_batch_sheet,
@@ -375,7 +374,10 @@ def _train_on_photos(
         config = dataclasses.replace(config, network=network.config)
         initial = network.state_dict()
     elif before:
-        initial = _load_network(job.out / before).state_dict()
+        start = _load_network(job.out / before)
+        initial = start.state_dict()
+    if config.is_distilled and teacher is None:
+        teacher = start
     source = make_source(config, photos)
     write_label_sheet(folder / "labels.jpg", photos)
     write_batch_sheet(folder / "sheet.jpg", source(0))

@@ -260,7 +260,6 @@ def detect_in_both(
     )
 
 
-@torch.no_grad()
 def detected_correspondences(found: Detections) -> tuple[Tensor, Tensor, Tensor]:
     """Say where the keypoints of two views lie in the other one, as they will be matched.
 
