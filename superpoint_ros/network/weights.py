@@ -23,10 +23,7 @@ from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint, fold_ba
 _FOLDER = Path(__file__).resolve().parents[1] / "weights"
 PACKAGE_WEIGHTS = _FOLDER / "superpoint.safetensors"
 # Weights of the package that a short name stands for, wherever weights are asked for.
-NAMED_WEIGHTS = {
-    "full": PACKAGE_WEIGHTS,
-    "small": _FOLDER / "superpoint_small.safetensors",
-}
+NAMED_WEIGHTS = {"full": PACKAGE_WEIGHTS, "small": _FOLDER / "superpoint_small.safetensors"}
 ENVIRONMENT_VARIABLE = "SUPERPOINT_WEIGHTS"
 # A source checkout beside the development data; an installed package has no such neighbour.
 _DEVELOPMENT_WEIGHTS = (
@@ -121,8 +118,8 @@ _KNOWN_FILES = {
 def find_weights(name_or_path: str | Path = "") -> Path:
     """Return the path of the weights to use.
 
-    Order: the given path, or "full" or "small" for those shipped in the package; the full ones
-    of the package; $SUPERPOINT_WEIGHTS; the development weights beside a source checkout.
+    Order: the given path, or "full" or "small" for those shipped in the package; the full ones of
+    the package; $SUPERPOINT_WEIGHTS; the development weights beside a source checkout.
 
     Raises:
         WeightsError: The named file is absent, or there are no weights at all.
