@@ -42,7 +42,7 @@ from superpoint_ros.config import ConfigError
 if TYPE_CHECKING:
     from superpoint_ros.network.superpoint import SuperPoint
     from superpoint_ros.network.weights import ModelCard
-    from superpoint_ros.training.trainer import TrainConfig
+    from superpoint_ros.training.stage import TrainConfig
 
 _VALIDATION_PAIRS = 100
 _STARTING = ("superpoint", "refine", "agree", "small", "wide")  # take --from
@@ -205,7 +205,7 @@ class _Job:
             ConfigError: The file is bad.
         """
         from superpoint_ros.config import load_yaml
-        from superpoint_ros.training.trainer import TrainConfig
+        from superpoint_ros.training.stage import TrainConfig
 
         return load_yaml(TrainConfig, self.configs / name).with_schedule(self.schedule)
 
@@ -308,13 +308,10 @@ def _losses(job: _Job) -> None:
     """Train with each descriptor loss from the same start for as long, and compare."""
     from superpoint_ros.features.extractor import extractor_from_network
     from superpoint_ros.files import write_json
+    from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.datasets import LabelledPhotos
-    from superpoint_ros.training.trainer import (
-        CHECKPOINT_NAME,
-        DESCRIPTOR_LOSSES,
-        make_source,
-        train,
-    )
+    from superpoint_ros.training.stage import DESCRIPTOR_LOSSES
+    from superpoint_ros.training.trainer import make_source, train
     from superpoint_ros.training.validation import (
         VALIDATION_PROTOCOL,
         make_validation_pairs,
@@ -386,8 +383,8 @@ def _train_on_photos(
 
 
 def _export(job: _Job) -> None:
+    from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.provenance import TRAINED, make_card
-    from superpoint_ros.training.trainer import CHECKPOINT_NAME
 
     retrained = (_last_stage(number) for number in range(2, job.round + 1))
     stages = [*TRAINED, *retrained, _wide_stage(job.round)]
@@ -432,8 +429,8 @@ def _load_network(folder: Path) -> SuperPoint:
     """
     from superpoint_ros.config import from_mapping
     from superpoint_ros.network.superpoint import SuperPoint
-    from superpoint_ros.training.checkpoint import load_checkpoint
-    from superpoint_ros.training.trainer import CHECKPOINT_NAME, TrainConfig
+    from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+    from superpoint_ros.training.stage import TrainConfig
 
     checkpoint = load_checkpoint(folder / CHECKPOINT_NAME)
     if checkpoint is None:

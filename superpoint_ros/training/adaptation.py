@@ -33,9 +33,12 @@ from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
 from superpoint_ros.training.corner_votes import CornerConfig, vote
 from superpoint_ros.training.datasets import label_path, list_photos, read_photo
 from superpoint_ros.training.distributed import process_count, process_rank, wait_for_all
-from superpoint_ros.training.homographies import HomographyConfig, sample_homography
-from superpoint_ros.training.losses import warp_points_batch
-from superpoint_ros.training.trainer import Progress
+from superpoint_ros.training.homographies import (
+    HomographyConfig,
+    sample_homography,
+    warp_points_batch,
+)
+from superpoint_ros.training.progress import Progress
 
 _LOG = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from superpoint_ros.features.keypoints import (
     refine_keypoints,
 )
 from superpoint_ros.network.cells import logits_to_heatmap, pixel_grid
-from superpoint_ros.training.losses import mutual_neighbours, warp_points_batch
+from superpoint_ros.training.detections import mutual_neighbours
+from superpoint_ros.training.homographies import warp_points_batch
 
 _PAIR_PX = 3.0  # farther apart, two keypoints are not the same
 _BORDER_PX = KeypointConfig.border_px

@@ -15,6 +15,7 @@ import torch
 from superpoint_ros.config import ConfigError
 from superpoint_ros.files import replaced
 
+CHECKPOINT_NAME = "last.pt"
 # What torch.load raises for files that are cut off, overwritten or something else.
 _DAMAGE = (RuntimeError, EOFError, TypeError, ValueError, struct.error, pickle.UnpicklingError)
 

@@ -32,7 +32,8 @@ from superpoint_ros.training.checkpoint import Checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, list_photos, read_photo
 from superpoint_ros.training.provenance import describe_hardware
 from superpoint_ros.training.sheets import write_batch_sheet, write_label_sheet, write_match_sheet
-from superpoint_ros.training.trainer import TrainConfig, make_source, train
+from superpoint_ros.training.stage import TrainConfig
+from superpoint_ros.training.trainer import make_source, train
 from superpoint_ros.training.validation import (
     VALIDATION_PROTOCOL,
     make_validation_pairs,

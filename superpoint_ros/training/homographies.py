@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array
@@ -120,3 +122,10 @@ def is_inside(points: Array, size_hw: tuple[int, int], border: float = 0.0) -> A
     """Return (N,) bool: which points (x, y) lie in the image, `border` pixels from its edge."""
     limits = np.array(size_hw[::-1]) - 1.0 - border
     return np.asarray(((points >= border) & (points <= limits)).all(1))
+
+
+def warp_points_batch(H_b_a: Tensor, points: Tensor) -> Tensor:
+    """Map points (B, N, 2) by H_b_a (B, 3, 3)."""
+    ones = torch.ones_like(points[..., :1])
+    mapped = torch.cat([points, ones], -1) @ H_b_a.transpose(1, 2)
+    return mapped[..., :2] / mapped[..., 2:]

@@ -16,9 +16,8 @@ import torch
 from superpoint_ros.config import ConfigError
 from superpoint_ros.machine import describe_machine, find_commit
 from superpoint_ros.network.weights import ModelCard, load_weights
-from superpoint_ros.training.checkpoint import load_checkpoint
+from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from superpoint_ros.training.distributed import process_count
-from superpoint_ros.training.trainer import CHECKPOINT_NAME
 from superpoint_ros.training.warm_start import START_NAME
 
 METRICS_NAME = "metrics.json"

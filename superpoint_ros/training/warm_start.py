@@ -17,10 +17,9 @@ from superpoint_ros.files import replaced
 from superpoint_ros.network.cells import CELL_SIZE
 from superpoint_ros.network.superpoint import SuperPoint, unfold_batch_norm
 from superpoint_ros.network.weights import find_weights, load_weights
-from superpoint_ros.training.checkpoint import load_checkpoint
+from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos
 from superpoint_ros.training.distributed import process_rank, wait_for_all
-from superpoint_ros.training.trainer import CHECKPOINT_NAME
 
 START_NAME = "start.safetensors"
 _STATISTICS_OF = 16  # photos

@@ -23,7 +23,7 @@ from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig
 from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.datasets import is_validation
-from superpoint_ros.training.trainer import TrainConfig
+from superpoint_ros.training.stage import TrainConfig
 
 NETWORK = """
 precision: fp32

@@ -17,13 +17,9 @@ from superpoint_ros.training.distributed import (
     process_rank,
     sum_gradients,
 )
-from superpoint_ros.training.trainer import (
-    LossConfig,
-    TrainConfig,
-    compute_losses,
-    make_source,
-    train,
-)
+from superpoint_ros.training.objective import compute_losses
+from superpoint_ros.training.stage import LossConfig, TrainConfig
+from superpoint_ros.training.trainer import make_source, train
 
 LOSSES = {
     **{name: LossConfig(descriptor=name) for name in ("contrastive", "hinge", "hinge_normalised")},

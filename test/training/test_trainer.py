@@ -13,17 +13,11 @@ from superpoint_ros.files import sole_use
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
 from superpoint_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig, label_path
-from superpoint_ros.training.losses import warp_points_batch
+from superpoint_ros.training.homographies import warp_points_batch
+from superpoint_ros.training.objective import compute_losses
 from superpoint_ros.training.shapes import ShapeConfig
-from superpoint_ros.training.trainer import (
-    DivergenceError,
-    LossConfig,
-    TrainConfig,
-    compute_losses,
-    learning_rate_at,
-    make_source,
-    train,
-)
+from superpoint_ros.training.stage import LossConfig, TrainConfig, learning_rate_at
+from superpoint_ros.training.trainer import DivergenceError, make_source, train
 
 TINY = NetworkConfig(
     encoder_channels=(4, 4, 8, 8), head_channels=16, descriptor_dim=16, batch_norm=True
