@@ -103,6 +103,40 @@ def load_measured(
     return extractors
 
 
+def add_baselines(parser: argparse.ArgumentParser, with_detectors: bool = False) -> None:
+    """Declare which classical features are measured beside the network."""
+    more = ", fast, harris, shi-tomasi" if with_detectors else ""
+    parser.add_argument(
+        "--baselines",
+        metavar="NAMES",
+        default="all",
+        help=f"comma-separated: rootsift, orb, akaze (where OpenCV has it){more}; empty for none "
+        "(default: all that are here)",
+    )
+
+
+def choose_baselines(wanted: str, with_detectors: bool = False) -> list[str]:
+    """Return the names of `add_baselines`.
+
+    Raises:
+        ConfigError: There is no such feature, or OpenCV here does not have it.
+    """
+    from superpoint_ros.features.classical import (
+        CLASSICAL_DESCRIBED,
+        CLASSICAL_DETECTORS,
+        is_available,
+        make_classical,
+    )
+
+    if wanted == "all":
+        detectors = CLASSICAL_DETECTORS if with_detectors else ()
+        return [name for name in (*CLASSICAL_DESCRIBED, *detectors) if is_available(name)]
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    for name in names:
+        make_classical(name, 1)  # complains of a wrong name before the work
+    return names
+
+
 def make_extractor(args: argparse.Namespace) -> Extractor | ClassicalExtractor:
     """Build the extractor that the arguments describe.
 

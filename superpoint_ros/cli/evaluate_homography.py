@@ -20,7 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superpoint_ros.cli._extractor import add_measured_weights, load_measured, name_scales
+from superpoint_ros.cli._extractor import (
+    add_baselines,
+    add_measured_weights,
+    choose_baselines,
+    load_measured,
+    name_scales,
+)
 from superpoint_ros.config import ConfigError
 
 if TYPE_CHECKING:
@@ -52,12 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "rpautrat-hpatches (default: l640)",
     )
     add_measured_weights(parser)
-    parser.add_argument(
-        "--baselines",
-        default="all",
-        help="comma-separated: rootsift, orb, akaze (where OpenCV has it), fast, harris, "
-        "shi-tomasi; empty for none (default: all that are here)",
-    )
+    add_baselines(parser, with_detectors=True)
     parser.add_argument(
         "--threshold", type=float, default=-1.0, help="detection threshold (default: protocol's)"
     )
@@ -182,8 +183,6 @@ def _methods(args: argparse.Namespace) -> dict[str, tuple[MakeExtract, dict[str,
     """Return name -> what makes an extractor for a setting, and what to say of it in JSON."""
     from superpoint_ros.features.classical import (
         CLASSICAL_DESCRIBED,
-        CLASSICAL_DETECTORS,
-        is_available,
         make_classical,
         suppress_close,
     )
@@ -197,12 +196,7 @@ def _methods(args: argparse.Namespace) -> dict[str, tuple[MakeExtract, dict[str,
         scales = name_scales(extractor.config.scales)
         said = {"weights_sha256": extractor.weights_sha256, "scales": scales}
         methods[name] = (make_ours, said)
-    everything = (*CLASSICAL_DESCRIBED, *CLASSICAL_DETECTORS)
-    wanted = [name for name in everything if is_available(name)]
-    if args.baselines != "all":
-        wanted = [name.strip() for name in args.baselines.split(",") if name.strip()]
-    for name in wanted:
-        make_classical(name, 1)  # complains of a wrong name before the work
+    for name in choose_baselines(args.baselines, with_detectors=True):
 
         def make(setting: Setting, name: str = name) -> Extract:
             limit = max(setting.max_keypoints, setting.candidates)

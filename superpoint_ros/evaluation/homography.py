@@ -59,6 +59,7 @@ class PairResult:
         matching_localization_px: The second of the two.
         matching_score: Correct matches over shared keypoints.
         mma3: Share of the matches within 3 pixels (protocol's limit); 0 without matches.
+        match_error_px: Median distance from the truth of the matches within that limit.
         nn_map: Average precision of nearest neighbours.
         num_keypoints_a: Of image a, to match.
         num_keypoints_b: Of image b.
@@ -76,6 +77,7 @@ class PairResult:
     matching_localization_px: float
     matching_score: float
     mma3: float
+    match_error_px: float
     nn_map: float
     num_keypoints_a: int
     num_keypoints_b: int
@@ -171,6 +173,7 @@ def measure_pair(
         matching_localization_px=of_matching[1],
         matching_score=np.nan,
         mma3=np.nan,
+        match_error_px=np.nan,
         nn_map=np.nan,
         num_keypoints_a=len(a),
         num_keypoints_b=len(b),
@@ -180,7 +183,8 @@ def measure_pair(
         nothing = np.zeros((0, 2), np.int64)
         return result, PairMatches(a.keypoints, b.keypoints, nothing, np.zeros(0, bool))
     matches = match(a, b, MatchConfig(mutual=protocol.is_mutual))
-    is_correct = match_errors(matches, a, b, H_b_a) <= limit
+    distances = match_errors(matches, a, b, H_b_a)
+    is_correct = distances <= limit
     num_correct = num_correct_back = int(is_correct.sum())
     if not protocol.is_mutual:
         back = match(b, a, MatchConfig(mutual=False))[:, ::-1]
@@ -195,6 +199,7 @@ def measure_pair(
         he5=he5,
         matching_score=matching_score((num_correct, num_correct_back), a, b, H_b_a),
         mma3=float(is_correct.mean()) if len(matches) else 0.0,
+        match_error_px=float(np.median(distances[is_correct])) if num_correct else np.nan,
         nn_map=nearest_neighbour_ap(a, b, H_b_a, limit, is_symmetric=not protocol.is_mutual),
         num_matches=len(matches),
     )
@@ -283,7 +288,8 @@ def summarise(results: Sequence[PairResult]) -> dict[str, float]:
     """Return the means over the pairs.
 
     Pairs without a number are left out of its mean; NaN if none has one. The matching_* means are
-    there if the protocol measures the detector apart.
+    there if the protocol measures the detector apart. Of the corner error, which may be infinite,
+    it is the median over the pairs, `corner_error_median_px`.
 
     Raises:
         ValueError: There are no results.
@@ -293,7 +299,9 @@ def summarise(results: Sequence[PairResult]) -> dict[str, float]:
         name: float(np.nanmean(column)) if np.isfinite(column).any() else np.nan
         for name, column in columns.items()
     }
-    return {**means, "pairs": len(results)}
+    errors = np.array([result.corner_error_px for result in results])
+    median = float(np.nan if np.isnan(errors).all() else np.nanmedian(errors))
+    return {**means, "corner_error_median_px": median, "pairs": len(results)}
 
 
 def confidence_intervals(

@@ -17,11 +17,18 @@ from superpoint_ros.training.augmentation import AugmentationConfig, augment
 from superpoint_ros.training.datasets import list_photos, read_photo
 from superpoint_ros.training.homographies import HomographyConfig, sample_homography, warp_image
 
-VALIDATION_VIEWS = HomographyConfig(
-    perspective=0.25, scale=1.8, rotation_deg=45.0, translation=0.1
+# Of a pair's first and second view.
+VALIDATION_VIEWS = (
+    HomographyConfig(perspective=0.05, scale=1.1, rotation_deg=5.0, translation=0.02),
+    HomographyConfig(perspective=0.25, scale=1.8, rotation_deg=45.0, translation=0.1),
 )
-# Fewer points than l640: the photos have a quarter of its area.
-VALIDATION_PROTOCOL = Protocol("warped-photos", Setting(max_keypoints=300))
+# As two images of a moving camera.
+NEAR_VIEWS = (
+    HomographyConfig(perspective=0.03, scale=1.06, rotation_deg=3.0, translation=0.03),
+) * 2
+# Fewer points than l640: the photos have a quarter of its area. Several runs of RANSAC, since what
+# one makes of the same matches in another order differs by more than weights do.
+VALIDATION_PROTOCOL = Protocol("warped-photos-ransac8", Setting(max_keypoints=300), ransac_runs=8)
 
 
 def make_validation_pairs(
@@ -30,6 +37,7 @@ def make_validation_pairs(
     size_hw: tuple[int, int] = (240, 320),
     seed: int = 0,
     split: str = "validation",
+    views: tuple[HomographyConfig, HomographyConfig] = VALIDATION_VIEWS,
 ) -> list[HomographyPair]:
     """Warp photos twice each, with photometric noise.
 
@@ -39,12 +47,12 @@ def make_validation_pairs(
         size_hw: (height, width) of the views.
         seed: Same seed, same pairs.
         split: Which photos, see `list_photos`.
+        views: Ranges of the first and the second view of a pair.
     """
-    mild = HomographyConfig(perspective=0.05, scale=1.1, rotation_deg=5.0, translation=0.02)
 
     def draw(rng: np.random.Generator, source_hw: tuple[int, int]) -> tuple[Array, Array]:
-        H_a_p = sample_homography(rng, source_hw, size_hw, mild)
-        return H_a_p, sample_homography(rng, source_hw, size_hw, VALIDATION_VIEWS)
+        H_a_p, H_b_p = (sample_homography(rng, source_hw, size_hw, view) for view in views)
+        return H_a_p, H_b_p
 
     return make_pairs(list_photos(images, split), count, size_hw, seed, draw)
 

@@ -176,22 +176,48 @@ def test_two_weights_of_one_name_are_both_measured(folder, tmp_path):
     assert cv2.imread(str(tmp_path / "pictures" / "w_noisy.png")).shape[1] == 9 * (3 * 160 + 4)
 
 
-def test_robustness_is_measured_for_every_amount(folder, tmp_path, capsys):
+@pytest.fixture
+def photos(tmp_path):
     rng = np.random.default_rng(0)
     name = next(name for name in (f"{i}.png" for i in range(200)) if is_validation(name))
     photo = cv2.resize(rng.integers(0, 255, (30, 44), np.uint8), (352, 240))
     photos = tmp_path / "photos"
     photos.mkdir()
     cv2.imwrite(str(photos / name), photo)
+    return photos
+
+
+def test_robustness_is_measured_for_every_amount(folder, photos, tmp_path, capsys):
     path = tmp_path / "report.json"
     argv = ["evaluate", "robustness", str(photos), "--changes", "light", "--count", "1"]
     argv += ["--scales", "1", "0.5"]
     assert main([*argv, "--weights", str(folder / "w.safetensors"), "--json", str(path)]) == 0
     report = json.loads(path.read_text())
-    assert report["protocol"] == "warped-photos"
+    assert report["protocol"] == "warped-photos-ransac8"
     assert report["extractors"]["w"]["config"]["scales"] == [1.0, 0.5]
     rows = report["changes"]["light"]
     assert {"w", "rootsift", "orb"} <= set(rows)
     assert list(rows["rootsift"]) == ["0.0625", "0.25", "1", "4", "16"]
     assert rows["rootsift"]["1"]["mma3"] > 0.8
     assert "MMA@3, light, times the light" in capsys.readouterr().out
+
+
+def test_warped_photos_judge_weights_and_baselines(folder, photos, tmp_path, capsys):
+    path = tmp_path / "report.json"
+    argv = ["evaluate", "warped", str(photos), "--count", "2", "--baselines", "rootsift"]
+    assert main([*argv, "--weights", str(folder / "w.safetensors"), "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert report["protocol"] == "warped-photos-ransac8"
+    rows = report["sets"]
+    assert list(rows) == ["w", "rootsift"]
+    counts = {kind: summary["pairs"] for kind, summary in rows["rootsift"].items()}
+    assert counts == {"warped": 2, "hard": 1, "near": 1}
+    near = rows["rootsift"]["near"]
+    assert near["mma3"] > 0.8
+    assert near["match_error_px"] < 1.0
+    assert near["corner_error_median_px"] < 2.0
+    out = capsys.readouterr().out
+    assert f"{near['match_error_px']:.3f}" in out.splitlines()[-1]
+    assert main([*argv[:-1], "swift"]) == 2
+    assert main(["evaluate", "warped", str(tmp_path / "none")]) == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err

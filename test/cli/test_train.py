@@ -77,7 +77,7 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert set(card.config) == set(stages)
     assert card.config["wide"]["steps"] == 2
     assert card.wall_time_s > 0
-    assert card.metrics["warped-photos/pairs"] == 2
+    assert card.metrics["warped-photos-ransac8/pairs"] == 2
     joint = stages[1:]
     sheets = [f"{stage}/{name}.jpg" for stage in joint for name in ("sheet", "labels", "matches")]
     for sheet in ("magicpoint/sheet.jpg", "pseudo-labels/labels.jpg", *sheets):

@@ -175,7 +175,7 @@ def test_protocol_l640_is_what_its_name_says() -> None:
 
 def result_of(pair: str, corner_error_px: float, repeatability: float = 0.5) -> PairResult:
     shares = (float(corner_error_px <= limit) for limit in (1, 3, 5))
-    return PairResult(pair, corner_error_px, *shares, repeatability, *[0.5] * 6, 9, 9, 9)
+    return PairResult(pair, corner_error_px, *shares, repeatability, *[0.5] * 7, 9, 9, 9)
 
 
 def test_several_runs_of_ransac_see_the_matches_in_other_orders(
