@@ -22,9 +22,9 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
         "--features",
         metavar="KIND",
         default="superpoint",
-        help="superpoint, rootsift, orb, akaze (where OpenCV has it), or corners without "
-        "descriptors: fast, harris, shi-tomasi; all but superpoint ignore the settings of the "
-        "network (default: superpoint)",
+        help="superpoint, rootsift, orb, akaze (where OpenCV has it), aliked-n16rot (and its "
+        "other models, by kornia), or corners without descriptors: fast, harris, shi-tomasi; all "
+        "but superpoint ignore the settings of the network (default: superpoint)",
     )
     add_weights(group)
     group.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -110,8 +110,9 @@ def add_baselines(parser: argparse.ArgumentParser, with_detectors: bool = False)
         "--baselines",
         metavar="NAMES",
         default="all",
-        help=f"comma-separated: rootsift, orb, akaze (where OpenCV has it){more}; empty for none "
-        "(default: all that are here)",
+        help=f"comma-separated: rootsift, orb, akaze (where OpenCV has it){more}, aliked-t16, "
+        "-n16, -n16rot, -n32 (kornia fetches their weights); empty for none (default: all but "
+        "aliked)",
     )
 
 

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="superpoint",
         metavar="NAMES",
         help="comma-separated, in place of SuperPoint's or beside them: superpoint, rootsift, "
-        "orb, klt (tracked Shi-Tomasi corners)",
+        "orb, klt (tracked Shi-Tomasi corners), aliked-n16rot (and its other models, by kornia)",
     )
     compare.add_argument(
         "--curves",

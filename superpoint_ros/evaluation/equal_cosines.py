@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure which cosines of other descriptors refuse the same share of right matches as ours.
 
-    python -m superpoint_ros.evaluation.equal_cosines PHOTOS [--weights FILE]
+    python -m superpoint_ros.evaluation.equal_cosines PHOTOS [--kinds NAME ...] [--weights FILE]
 
 PHOTOS is a folder of images. The lines it prints are the table of `baselines.py`: measure again
 when the shipped weights change.
@@ -25,7 +25,6 @@ from superpoint_ros.image import read_image, to_grey
 from superpoint_ros.matching import match
 
 GRID = (0.6, 0.7, 0.8, 0.9)  # cosines of SuperPoint; below are too few right matches to count
-_KINDS = ("rootsift", "orb")
 _PHOTOS, _KEYPOINTS, _RIGHT_PX = 40, 500, 3.0
 
 
@@ -45,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("photos", type=Path, help="folder of images")
+    parser.add_argument(
+        "--kinds", nargs="+", default=["rootsift", "orb"], help="(default: rootsift orb)"
+    )
     parser.add_argument("--weights", default="", help="a file, or small (default: full)")
     args = parser.parse_args(arguments)
     paths = sorted(path for path in args.photos.iterdir() if path.suffix in (".jpg", ".png"))
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ours = _right_cosines(network, pairs)
     shares = ", ".join(f"{100 * (ours < cosine).mean():.1f}" for cosine in GRID)
     print(f"superpoint: {len(ours)} right matches; below {GRID}: {shares} %")
-    for kind in _KINDS:
+    for kind in args.kinds:
         others = _right_cosines(make_classical(kind, _KEYPOINTS), pairs)
         values = ", ".join(f"{value:.2f}" for value in equal_cosines(ours, others, GRID))
         print(f"{kind}: {len(others)} right matches; as many below ({values})")

@@ -1,6 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The features that people used before: SIFT, ORB, AKAZE, and corners without descriptors.
+"""The features that others use: SIFT, ORB, AKAZE, corners without descriptors, and ALIKED.
 
 They are called as the `Extractor` is and give the same `Features`: descriptors of unit length, so
 that cosines order matches as each one's own distance does. What only detects has descriptors of
@@ -10,28 +10,27 @@ length 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Array, Features
+from superpoint_ros.features.aliked import ALIKED_DIMS, load_aliked
 from superpoint_ros.image import to_grey
 
 CLASSICAL_DESCRIBED = ("rootsift", "orb", "akaze")
 CLASSICAL_DETECTORS = ("fast", "harris", "shi-tomasi")
+LEARNED_DESCRIBED = tuple(ALIKED_DIMS)  # need weights that are not shipped
 
 _BORDER_PX = 4  # as far from the edge as our own keypoints
 
-
-class _Find(Protocol):
-    def __call__(self, grey: Array) -> tuple[Array, Array, Array]:
-        """Return keypoints (N, 2), responses (N,) and descriptors (N, D)."""
+# Of a grey image: keypoints (N, 2), responses (N,) and descriptors (N, D).
+_Find = Callable[[Array], tuple[Array, Array, Array]]
 
 
 class ClassicalExtractor:
-    """Finds and describes keypoints without a network.
+    """Finds and describes keypoints by another method than ours.
 
     Attributes:
         model_id: Name, such as "orb".
@@ -80,13 +79,14 @@ def make_classical(name: str, max_keypoints: int, nms_radius: int = 4) -> Classi
     """Return an extractor by its name.
 
     Args:
-        name: One of `CLASSICAL_DESCRIBED` or `CLASSICAL_DETECTORS`.
+        name: One of `CLASSICAL_DESCRIBED`, `CLASSICAL_DETECTORS` or `LEARNED_DESCRIBED`.
         max_keypoints: The best so many are kept; 0: no limit.
         nms_radius: Of the detectors: no two keypoints lie this close, pixels (largest of dx and
-            dy). SIFT, ORB and AKAZE suppress over scales by themselves.
+            dy). SIFT, ORB, AKAZE and ALIKED suppress by themselves.
 
     Raises:
-        ConfigError: The name is unknown, or this OpenCV has no such features; says which.
+        ConfigError: The name is unknown, this OpenCV has no such features, or ALIKED's weights or
+            kornia are not here; says which.
     """
     if name not in _MAKERS:
         raise ConfigError(f"features {name!r}: known: {', '.join(_MAKERS)}")
@@ -216,6 +216,10 @@ def _detect_and_describe(
     return find
 
 
+def _make_aliked(name: str) -> Callable[[int, int], _Find]:
+    return lambda max_keypoints, nms_radius: load_aliked(name, max_keypoints)
+
+
 def _make_fast(max_keypoints: int, nms_radius: int) -> _Find:
     detector = cv2.FastFeatureDetector.create(threshold=5)
 
@@ -265,4 +269,5 @@ _MAKERS: dict[str, tuple[int, Callable[[int, int], _Find]]] = {
     "fast": (0, _make_fast),
     "harris": (0, _make_harris),
     "shi-tomasi": (0, _make_shi_tomasi),
+    **{name: (dim, _make_aliked(name)) for name, dim in ALIKED_DIMS.items()},
 }

@@ -6,6 +6,7 @@ import pytest
 from superpoint_ros.config import ConfigError
 from superpoint_ros.evaluation.baselines import config_for, equal_similarity
 from superpoint_ros.evaluation.conditions import Condition, make_curve
+from superpoint_ros.features.classical import LEARNED_DESCRIBED
 from superpoint_ros.odometry.visual_odometry import OdometryConfig
 
 
@@ -53,8 +54,8 @@ def test_thresholds_follow_the_kind_of_descriptor() -> None:
     assert config_for("klt", config) == config
     orb = config_for("orb", config)
     assert orb.tracking.min_similarity == pytest.approx(0.45)
-    assert orb.stereo.min_similarity == pytest.approx(0.53)
+    assert orb.stereo.min_similarity == pytest.approx(0.51)
     assert (orb.tracking.max_ratio, orb.keyframes) == (config.tracking.max_ratio, config.keyframes)
-    for kind in ("orb", "rootsift"):
+    for kind in ("orb", "rootsift", *LEARNED_DESCRIBED):
         mapped = [equal_similarity(kind, cosine) for cosine in np.linspace(-1, 1, 41)]
         assert (np.diff(mapped) > 0).all()

@@ -3,12 +3,14 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Array
 from superpoint_ros.features.classical import (
     CLASSICAL_DESCRIBED,
     CLASSICAL_DETECTORS,
+    LEARNED_DESCRIBED,
     _bits_to_signs,
     is_available,
     make_classical,
@@ -75,3 +77,32 @@ def test_the_better_of_two_close_keypoints_stays() -> None:
     kept = suppress_close(keypoints, np.array([0.5, 0.9, 0.3, 0.1]), radius=4)
     assert kept.tolist() == [1, 2, 3]
     assert suppress_close(np.zeros((0, 2)), np.zeros(0), 4).tolist() == []
+
+
+@pytest.mark.parametrize("name", LEARNED_DESCRIBED)
+def test_aliked_gives_features_like_the_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kornia = pytest.importorskip("kornia.feature")
+    torch.manual_seed(0)
+    # As a machine without the weights (and the network) has it.
+    monkeypatch.setattr(
+        kornia.ALIKED, "from_pretrained", lambda *args: kornia.ALIKED(*args).eval()
+    )
+    image = boxes()
+    features = make_classical(name, max_keypoints=30)(image)
+    assert 10 < len(features) <= 30
+    assert features.descriptors.shape[1] == make_classical(name, 1).descriptor_dim
+    np.testing.assert_allclose(np.linalg.norm(features.descriptors, axis=1), 1.0, atol=1e-4)
+    assert (np.diff(features.scores) <= 0).all()
+    assert (features.keypoints >= 0).all()
+    assert (features.keypoints <= np.array(image.shape[::-1]) - 1).all()
+
+
+def test_aliked_without_weights_says_where_to_put_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    kornia = pytest.importorskip("kornia.feature")
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("no route to host")
+
+    monkeypatch.setattr(kornia.ALIKED, "from_pretrained", fail)
+    with pytest.raises(ConfigError, match=r"github\.com/Shiaoming/ALIKED at .*aliked-n16rot\.pth"):
+        make_classical("aliked-n16rot", 10)
