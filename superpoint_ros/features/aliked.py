@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ALIKED, the learned features of Zhao et al. 2023, by kornia: a peer to be measured against.
 
-Its weights (BSD 3-clause, trained on MegaDepth) are not ours and not shipped: kornia fetches them.
+Its weights (BSD 3-clause) are not ours and not shipped: kornia fetches them.
 """
 
 from __future__ import annotations
