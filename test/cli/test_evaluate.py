@@ -202,7 +202,7 @@ def test_pieces_are_runs_of_their_own(
     ("options", "message"),
     [
         (["--features", "surf"], "--features surf: known: superpoint, rootsift, orb, klt"),
-        (["--features", "orb,orb"], "name each of superpoint, rootsift, orb, klt at most once"),
+        (["--features", "orb,orb"], "name each of superpoint, rootsift, orb, klt, aliked-t16"),
         (["--curves", "fog"], "--curves fog: known: drops, exposure"),
         (["--seed", "-1"], "--seed: must be at least 0"),
         (["--ground-truth", "a.txt", "another.mcap"], "one file cannot be the truth of several"),
