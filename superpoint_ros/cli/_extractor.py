@@ -104,7 +104,7 @@ def load_measured(
 
 
 def add_baselines(parser: argparse.ArgumentParser, with_detectors: bool = False) -> None:
-    """Declare which classical features are measured beside the network."""
+    """Declare which features of others are measured beside the network."""
     more = ", fast, harris, shi-tomasi" if with_detectors else ""
     parser.add_argument(
         "--baselines",
@@ -120,7 +120,7 @@ def choose_baselines(wanted: str, with_detectors: bool = False) -> list[str]:
     """Return the names of `add_baselines`.
 
     Raises:
-        ConfigError: There is no such feature, or OpenCV here does not have it.
+        ConfigError: There are no such features, or they cannot be had here.
     """
     from superpoint_ros.features.classical import (
         CLASSICAL_DESCRIBED,

@@ -182,8 +182,7 @@ def _write_pairs(path: str, protocol: str, results: dict[str, list[PairResult]])
 def _methods(args: argparse.Namespace) -> dict[str, tuple[MakeExtract, dict[str, str]]]:
     """Return name -> what makes an extractor for a setting, and what to say of it in JSON."""
     from superpoint_ros.features.classical import (
-        CLASSICAL_DESCRIBED,
-        LEARNED_DESCRIBED,
+        CLASSICAL_DETECTORS,
         make_classical,
         suppress_close,
     )
@@ -201,8 +200,7 @@ def _methods(args: argparse.Namespace) -> dict[str, tuple[MakeExtract, dict[str,
 
         def make(setting: Setting, name: str = name) -> Extract:
             limit = max(setting.max_keypoints, setting.candidates)
-            has_own_nms = name in (*CLASSICAL_DESCRIBED, *LEARNED_DESCRIBED)
-            if not (setting.is_nms_for_all and has_own_nms):
+            if not setting.is_nms_for_all or name in CLASSICAL_DETECTORS:
                 return make_classical(name, limit, setting.nms_radius)
             extract = make_classical(name, 1500)
 

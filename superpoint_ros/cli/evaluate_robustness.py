@@ -15,7 +15,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superpoint_ros.cli._extractor import add_measured_weights, describe_extractor, load_measured
+from superpoint_ros.cli._extractor import (
+    add_measured_weights,
+    choose_baselines,
+    describe_extractor,
+    load_measured,
+)
 
 if TYPE_CHECKING:
     from superpoint_ros.features import Extractor
@@ -41,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a table per change: MMA and repeatability at 3 pixels by amount, a row per method."""
     from superpoint_ros.config import ConfigError
-    from superpoint_ros.features.classical import CLASSICAL_DESCRIBED, is_available, make_classical
+    from superpoint_ros.features.classical import make_classical
     from superpoint_ros.files import write_json
     from superpoint_ros.training.changes import CHANGES, make_changed_pairs
     from superpoint_ros.training.validation import VALIDATION_PROTOCOL, measure
@@ -54,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--count {args.count}: must be at least 1")
     limit = VALIDATION_PROTOCOL.max_keypoints
     methods: dict[str, Extractor | ClassicalExtractor] = {
-        name: make_classical(name, limit) for name in CLASSICAL_DESCRIBED if is_available(name)
+        name: make_classical(name, limit) for name in choose_baselines("all")
     }
     methods |= load_measured(args.weights, args.scales, max_keypoints=limit)
     report: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
