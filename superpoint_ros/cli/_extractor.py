@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from superpoint_ros.features import Extractor
-    from superpoint_ros.features.classical import ClassicalExtractor
+    from superpoint_ros.features.peers import PeerExtractor
 
 
 def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,28 +117,35 @@ def add_baselines(parser: argparse.ArgumentParser, with_detectors: bool = False)
 
 
 def choose_baselines(wanted: str, with_detectors: bool = False) -> list[str]:
-    """Return the names of `add_baselines`.
+    """Return the names of `add_baselines`; `load_baselines` checks them, too.
 
     Raises:
         ConfigError: There are no such features, or they cannot be had here.
     """
-    from superpoint_ros.features.classical import (
+    from superpoint_ros.features.peers import (
         CLASSICAL_DESCRIBED,
         CLASSICAL_DETECTORS,
         is_available,
-        make_classical,
     )
 
     if wanted == "all":
         detectors = CLASSICAL_DETECTORS if with_detectors else ()
         return [name for name in (*CLASSICAL_DESCRIBED, *detectors) if is_available(name)]
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    for name in names:
-        make_classical(name, 1)  # complains of a wrong name before the work
-    return names
+    return [name.strip() for name in wanted.split(",") if name.strip()]
 
 
-def make_extractor(args: argparse.Namespace) -> Extractor | ClassicalExtractor:
+def load_baselines(names: Sequence[str], max_keypoints: int) -> dict[str, PeerExtractor]:
+    """Return name -> extractor, in order.
+
+    Raises:
+        ConfigError: There are no such features, or they cannot be had here.
+    """
+    from superpoint_ros.features.peers import make_peer
+
+    return {name: make_peer(name, max_keypoints) for name in names}
+
+
+def make_extractor(args: argparse.Namespace) -> Extractor | PeerExtractor:
     """Build the extractor that the arguments describe.
 
     Raises:
@@ -147,7 +154,7 @@ def make_extractor(args: argparse.Namespace) -> Extractor | ClassicalExtractor:
     """
     from superpoint_ros.config import from_mapping
     from superpoint_ros.features import ExtractorConfig, extractor_from_config
-    from superpoint_ros.features.classical import make_classical
+    from superpoint_ros.features.peers import make_peer
 
     given = {
         "weights": args.weights,
@@ -167,16 +174,16 @@ def make_extractor(args: argparse.Namespace) -> Extractor | ClassicalExtractor:
     config = from_mapping(ExtractorConfig, _without_none(given))
     if args.features != "superpoint":
         keypoints = config.keypoints
-        return make_classical(args.features, keypoints.max_keypoints, keypoints.nms_radius)
+        return make_peer(args.features, keypoints.max_keypoints, keypoints.nms_radius)
     return extractor_from_config(config)
 
 
-def describe_extractor(extractor: Extractor | ClassicalExtractor) -> dict[str, object]:
+def describe_extractor(extractor: Extractor | PeerExtractor) -> dict[str, object]:
     """Return what produced some features, for JSON."""
     from superpoint_ros import __version__
-    from superpoint_ros.features.classical import ClassicalExtractor
+    from superpoint_ros.features.peers import PeerExtractor
 
-    if isinstance(extractor, ClassicalExtractor):
+    if isinstance(extractor, PeerExtractor):
         return {
             "model_id": extractor.model_id,
             "max_keypoints": extractor.max_keypoints,

@@ -181,11 +181,8 @@ def _write_pairs(path: str, protocol: str, results: dict[str, list[PairResult]])
 
 def _methods(args: argparse.Namespace) -> dict[str, tuple[MakeExtract, dict[str, str]]]:
     """Return name -> what makes an extractor for a setting, and what to say of it in JSON."""
-    from superpoint_ros.features.classical import (
-        CLASSICAL_DETECTORS,
-        make_classical,
-        suppress_close,
-    )
+    from superpoint_ros.features.peaks import suppress_close
+    from superpoint_ros.features.peers import CLASSICAL_DETECTORS, make_peer
 
     methods: dict[str, tuple[MakeExtract, dict[str, str]]] = {}
     for name, extractor in load_measured(args.weights, args.scales).items():
@@ -201,8 +198,8 @@ def _methods(args: argparse.Namespace) -> dict[str, tuple[MakeExtract, dict[str,
         def make(setting: Setting, name: str = name) -> Extract:
             limit = max(setting.max_keypoints, setting.candidates)
             if not setting.is_nms_for_all or name in CLASSICAL_DETECTORS:
-                return make_classical(name, limit, setting.nms_radius)
-            extract = make_classical(name, 1500)
+                return make_peer(name, limit, setting.nms_radius)
+            extract = make_peer(name, 1500)
 
             def extract_thinned(image: Array) -> Features:
                 features = extract(image)

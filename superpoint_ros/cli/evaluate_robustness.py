@@ -19,12 +19,13 @@ from superpoint_ros.cli._extractor import (
     add_measured_weights,
     choose_baselines,
     describe_extractor,
+    load_baselines,
     load_measured,
 )
 
 if TYPE_CHECKING:
     from superpoint_ros.features import Extractor
-    from superpoint_ros.features.classical import ClassicalExtractor
+    from superpoint_ros.features.peers import PeerExtractor
 
 _METRICS = {"mma3": "MMA@3", "repeatability": "repeatability"}
 
@@ -46,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a table per change: MMA and repeatability at 3 pixels by amount, a row per method."""
     from superpoint_ros.config import ConfigError
-    from superpoint_ros.features.classical import make_classical
     from superpoint_ros.files import write_json
     from superpoint_ros.training.changes import CHANGES, make_changed_pairs
     from superpoint_ros.training.validation import VALIDATION_PROTOCOL, measure
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
     if args.count < 1:
         raise ConfigError(f"--count {args.count}: must be at least 1")
     limit = VALIDATION_PROTOCOL.max_keypoints
-    methods: dict[str, Extractor | ClassicalExtractor] = {
-        name: make_classical(name, limit) for name in choose_baselines("all")
-    }
+    methods: dict[str, Extractor | PeerExtractor] = dict(
+        load_baselines(choose_baselines("all"), limit)
+    )
     methods |= load_measured(args.weights, args.scales, max_keypoints=limit)
     report: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for change in changes:

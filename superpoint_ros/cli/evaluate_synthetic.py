@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from superpoint_ros.data import Array
     from superpoint_ros.evaluation.detector import Detections
     from superpoint_ros.features import Extractor
-    from superpoint_ros.features.classical import ClassicalExtractor
+    from superpoint_ros.features.peers import PeerExtractor
     from superpoint_ros.training.shapes import Drawing
 
 _ALL = 10_000  # keypoints per image: average precision needs the weak ones too
@@ -202,9 +202,9 @@ def _join_tiles(tiles: list[Array], columns: int) -> Array:
     return np.vstack([np.hstack(tiles[at : at + columns]) for at in range(0, count, columns)])
 
 
-def _methods(args: argparse.Namespace) -> dict[str, Extractor | ClassicalExtractor]:
-    from superpoint_ros.features.classical import CLASSICAL_DETECTORS, make_classical
+def _methods(args: argparse.Namespace) -> dict[str, Extractor | PeerExtractor]:
+    from superpoint_ros.features.peers import CLASSICAL_DETECTORS, make_peer
 
-    classical = {name: make_classical(name, max_keypoints=0) for name in CLASSICAL_DETECTORS}
+    detectors = {name: make_peer(name, max_keypoints=0) for name in CLASSICAL_DETECTORS}
     settings = {"max_keypoints": _ALL, "detection_threshold": 0.001}
-    return {**load_measured(args.weights, args.scales, **settings), **classical}
+    return {**load_measured(args.weights, args.scales, **settings), **detectors}

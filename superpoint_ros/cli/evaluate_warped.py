@@ -26,13 +26,14 @@ from superpoint_ros.cli._extractor import (
     add_measured_weights,
     choose_baselines,
     describe_extractor,
+    load_baselines,
     load_measured,
 )
 
 if TYPE_CHECKING:
     from superpoint_ros.evaluation.hpatches import HomographyPair
     from superpoint_ros.features import Extractor
-    from superpoint_ros.features.classical import ClassicalExtractor
+    from superpoint_ros.features.peers import PeerExtractor
 
 _HARD = (("zoom", 2), ("zoom", 2.5), ("tilt", 60), ("light", 1 / 4), ("blur", 2), ("blur", 3))
 # Set, metric -> heading and digits.
@@ -70,17 +71,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a row per method."""
     from superpoint_ros.config import ConfigError
-    from superpoint_ros.features.classical import make_classical
     from superpoint_ros.files import write_json
     from superpoint_ros.training.validation import VALIDATION_PROTOCOL, measure
 
     if args.count < 1:
         raise ConfigError(f"--count {args.count}: must be at least 1")
     limit = VALIDATION_PROTOCOL.max_keypoints
-    methods: dict[str, Extractor | ClassicalExtractor] = dict(
+    methods: dict[str, Extractor | PeerExtractor] = dict(
         load_measured(args.weights, args.scales, max_keypoints=limit)
     )
-    methods |= {name: make_classical(name, limit) for name in choose_baselines(args.baselines)}
+    methods |= load_baselines(choose_baselines(args.baselines), limit)
     sets = _make_sets(Path(args.images), args.count)
     if not sets["warped"][0]:
         raise ConfigError(f"{args.images}: holds no photo of the validation split")

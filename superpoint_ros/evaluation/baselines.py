@@ -16,9 +16,9 @@ import numpy as np
 
 from superpoint_ros.config import ConfigError, change_settings
 from superpoint_ros.data import Array, Features
-from superpoint_ros.features.classical import LEARNED_DESCRIBED, make_classical
 from superpoint_ros.features.extractor import Extractor, ExtractorConfig
 from superpoint_ros.features.klt import KltExtractor
+from superpoint_ros.features.peers import LEARNED_DESCRIBED, make_peer
 from superpoint_ros.odometry.visual_odometry import OdometryConfig
 
 FEATURE_KINDS = ("superpoint", "rootsift", "orb", "klt", *LEARNED_DESCRIBED)
@@ -95,8 +95,8 @@ def feature_maker(
     if kind == "superpoint":
         assert network is not None
         return lambda: network
-    classical = make_classical(kind, limit)
-    return lambda: classical
+    peer = make_peer(kind, limit)
+    return lambda: peer
 
 
 def equal_similarity(kind: str, similarity: float) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 
 from superpoint_ros.data import Array, Features
 from superpoint_ros.features import load_extractor
-from superpoint_ros.features.classical import make_classical
+from superpoint_ros.features.peers import make_peer
 from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.image import read_image, to_grey
 from superpoint_ros.matching import match
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shares = ", ".join(f"{100 * (ours < cosine).mean():.1f}" for cosine in GRID)
     print(f"superpoint: {len(ours)} right matches; below {GRID}: {shares} %")
     for kind in args.kinds:
-        others = _right_cosines(make_classical(kind, _KEYPOINTS), pairs)
+        others = _right_cosines(make_peer(kind, _KEYPOINTS), pairs)
         values = ", ".join(f"{value:.2f}" for value in equal_cosines(ours, others, GRID))
         print(f"{kind}: {len(others)} right matches; as many below ({values})")
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from superpoint_ros.data import Array, Features
-from superpoint_ros.features.classical import find_peaks, suppress_close
+from superpoint_ros.features.peaks import find_peaks, suppress_close
 from superpoint_ros.image import to_grey
 
 _DIM = 128

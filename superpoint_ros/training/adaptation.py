@@ -26,7 +26,7 @@ from superpoint_ros.data import Array
 from superpoint_ros.engines.torch_engine import uses_bf16
 from superpoint_ros.evaluation.detector import measure_repeatability
 from superpoint_ros.evaluation.hpatches import HomographyPair
-from superpoint_ros.features.classical import find_peaks
+from superpoint_ros.features.peaks import find_peaks
 from superpoint_ros.files import replaced
 from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap, normalise_pixels, pixel_grid
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm

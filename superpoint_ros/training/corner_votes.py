@@ -17,7 +17,7 @@ import numpy as np
 
 from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array
-from superpoint_ros.features.classical import find_peaks
+from superpoint_ros.features.peaks import find_peaks
 from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.training.augmentation import AugmentationConfig, augment
 from superpoint_ros.training.datasets import splat

@@ -6,7 +6,7 @@ import pytest
 from superpoint_ros.config import ConfigError
 from superpoint_ros.evaluation.baselines import config_for, equal_similarity
 from superpoint_ros.evaluation.conditions import Condition, make_curve
-from superpoint_ros.features.classical import LEARNED_DESCRIBED
+from superpoint_ros.features.peers import LEARNED_DESCRIBED
 from superpoint_ros.odometry.visual_odometry import OdometryConfig
 
 

@@ -24,8 +24,8 @@ from superpoint_ros.evaluation.homography import (
 from superpoint_ros.evaluation.hpatches import HomographyPair, list_sets
 from superpoint_ros.evaluation.pictures import choose_pairs
 from superpoint_ros.evaluation.protocol import PROTOCOLS, Protocol, Setting, fit_image
-from superpoint_ros.features.classical import make_classical
 from superpoint_ros.features.keypoints import KeypointConfig
+from superpoint_ros.features.peers import make_peer
 from superpoint_ros.geometry.homography import warp_points
 
 H_B_A = np.array([[0.95, 0.08, 6.0], [-0.06, 1.02, 5.0], [1e-4, -5e-5, 1.0]])
@@ -43,7 +43,7 @@ def textured_pair() -> HomographyPair:
 @pytest.mark.parametrize("name", ["rootsift", "orb"])
 def test_a_warped_texture_is_solved_and_measured_as_solved(name: str, is_mutual: bool) -> None:
     protocol = Protocol("test", Setting(max_keypoints=300), is_mutual=is_mutual)
-    result = evaluate_pair(textured_pair(), make_classical(name, 300), protocol)
+    result = evaluate_pair(textured_pair(), make_peer(name, 300), protocol)
     assert result.corner_error_px < 1.5
     assert result.repeatability > 0.6
     assert result.localization_px < 1.5
@@ -191,7 +191,7 @@ def test_several_runs_of_ransac_see_the_matches_in_other_orders(
 
     monkeypatch.setattr(homography, "estimate_by_ransac", estimate)
     protocol = dataclasses.replace(PROTOCOLS["native"], ransac_runs=4)
-    result = evaluate_pair(pair, make_classical("orb", 300), protocol)
+    result = evaluate_pair(pair, make_peer("orb", 300), protocol)
     assert (result.corner_error_px, result.he1, result.he3, result.he5) == (0.0, 0.25, 0.5, 0.75)
     for other in seen[1:]:
         assert not np.array_equal(other, seen[0])
@@ -211,7 +211,7 @@ def test_interval_is_over_sets_not_pairs() -> None:
 
 def test_what_only_detects_has_no_matching_numbers() -> None:
     protocol = Protocol("test", Setting(max_keypoints=300))
-    result = evaluate_pair(textured_pair(), make_classical("harris", 300), protocol)
+    result = evaluate_pair(textured_pair(), make_peer("harris", 300), protocol)
     assert result.repeatability > 0.5
     summary = summarise([result])
     assert np.isnan([summary["he3"], summary["mma3"], summary["matching_score"]]).all()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from superpoint_ros.evaluation.hpatches import HomographyPair
-from superpoint_ros.features.classical import find_peaks
+from superpoint_ros.features.peaks import find_peaks
 from superpoint_ros.network.superpoint import DenseOutput, NetworkConfig, SuperPoint
 from superpoint_ros.training.adaptation import (
     AdaptationConfig,

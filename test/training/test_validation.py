@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from superpoint_ros.features.classical import make_classical
+from superpoint_ros.features.peers import make_peer
 from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.training.changes import CHANGES, make_changed_pairs
 from superpoint_ros.training.datasets import is_validation, list_photos
@@ -75,6 +75,6 @@ def test_blur_and_darkness_take_contrast_away(photos: Path) -> None:
 
 def test_rootsift_solves_the_pairs(photos: Path) -> None:
     pairs = make_changed_pairs(photos, 2, "rotation", 45.0)
-    summary = measure(make_classical("rootsift", 300), pairs)
+    summary = measure(make_peer("rootsift", 300), pairs)
     assert summary["he3"] == 1.0
     assert summary["mma3"] > 0.8

@@ -17,19 +17,18 @@ import numpy as np
 from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Array, Features
 from superpoint_ros.features.aliked import ALIKED_DIMS, load_aliked
+from superpoint_ros.features.peaks import BORDER_PX, find_peaks, suppress_close
 from superpoint_ros.image import to_grey
 
 CLASSICAL_DESCRIBED = ("rootsift", "orb", "akaze")
 CLASSICAL_DETECTORS = ("fast", "harris", "shi-tomasi")
 LEARNED_DESCRIBED = tuple(ALIKED_DIMS)  # need weights that are not shipped
 
-_BORDER_PX = 4  # as far from the edge as our own keypoints
-
 # Of a grey image: keypoints (N, 2), responses (N,) and descriptors (N, D).
 _Find = Callable[[Array], tuple[Array, Array, Array]]
 
 
-class ClassicalExtractor:
+class PeerExtractor:
     """Finds and describes keypoints by another method than ours.
 
     Attributes:
@@ -75,7 +74,7 @@ class ClassicalExtractor:
         return [self(image) for image in images]
 
 
-def make_classical(name: str, max_keypoints: int, nms_radius: int = 4) -> ClassicalExtractor:
+def make_peer(name: str, max_keypoints: int, nms_radius: int = 4) -> PeerExtractor:
     """Return an extractor by its name.
 
     Args:
@@ -91,70 +90,12 @@ def make_classical(name: str, max_keypoints: int, nms_radius: int = 4) -> Classi
     if name not in _MAKERS:
         raise ConfigError(f"features {name!r}: known: {', '.join(_MAKERS)}")
     dim, make = _MAKERS[name]
-    return ClassicalExtractor(name, dim, max_keypoints, make(max_keypoints, nms_radius))
+    return PeerExtractor(name, dim, max_keypoints, make(max_keypoints, nms_radius))
 
 
 def is_available(name: str) -> bool:
     """Return whether this OpenCV has these features: 5 moved AKAZE to the contrib modules."""
     return name in _MAKERS and (name != "akaze" or _akaze_factory() is not None)
-
-
-def suppress_close(keypoints: Array, responses: Array, radius: int) -> Array:
-    """Return indices of the keypoints that survive the greedy pass, best response first.
-
-    Args:
-        keypoints: (N, 2) pixels, not negative.
-        responses: (N,).
-        radius: No two survivors lie this close or closer, in whole pixels (largest of dx and dy).
-    """
-    order = np.argsort(-responses, kind="stable")
-    if not len(order) or radius == 0:
-        return order
-    pixels = np.rint(keypoints).astype(int)
-    is_taken = np.zeros(pixels.max(axis=0) + radius + 1, bool)
-    kept = []
-    for index in order:
-        x, y = pixels[index]
-        if not is_taken[x, y]:
-            kept.append(index)
-            is_taken[max(x - radius, 0) : x + radius + 1, max(y - radius, 0) : y + radius + 1] = 1
-    return np.array(kept)
-
-
-def find_peaks(values: Array, threshold: float, radius: int, limit: int) -> tuple[Array, Array]:
-    """Return local maxima, moved to the vertex of a parabola through the logarithms around them.
-
-    Args:
-        values: (H, W) float32, not negative.
-        threshold: Peaks are higher.
-        radius: Of the square in which a peak is the maximum, pixels.
-        limit: Most peaks, highest first; 0: all.
-
-    Returns:
-        Points (N, 2) float64, (x, y) pixels, none within 4 pixels of the edge; values (N,).
-    """
-    square = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-    is_peak = (values >= cv2.dilate(values, square)) & (values > threshold)
-    is_peak[:_BORDER_PX] = is_peak[-_BORDER_PX:] = False
-    is_peak[:, :_BORDER_PX] = is_peak[:, -_BORDER_PX:] = False
-    y, x = np.nonzero(is_peak)
-    order = np.argsort(-values[y, x], kind="stable")[: limit or None]
-    y, x = y[order], x[order]
-    logs = np.log(np.maximum(values, 1.0e-12)).astype(np.float64)
-    points = np.stack(
-        [
-            x + _vertex(logs[y, x - 1], logs[y, x], logs[y, x + 1]),
-            y + _vertex(logs[y - 1, x], logs[y, x], logs[y + 1, x]),
-        ],
-        1,
-    )
-    return points, values[y, x]
-
-
-def _vertex(before: Array, at: Array, after: Array) -> Array:
-    """Return where the parabola through three values is highest, within half a step."""
-    bend = np.minimum(before + after - 2.0 * at, -1.0e-9)
-    return np.asarray(np.clip((before - after) / 2.0 / bend, -0.5, 0.5))
 
 
 def _make_rootsift(max_keypoints: int, nms_radius: int) -> _Find:
@@ -225,8 +166,8 @@ def _make_fast(max_keypoints: int, nms_radius: int) -> _Find:
 
     def find(grey: Array) -> tuple[Array, Array, Array]:
         keypoints, responses = _to_arrays(detector.detect(grey))
-        limits = np.array(grey.shape[::-1]) - _BORDER_PX
-        inside = ((keypoints >= _BORDER_PX) & (keypoints < limits)).all(axis=1)
+        limits = np.array(grey.shape[::-1]) - BORDER_PX
+        inside = ((keypoints >= BORDER_PX) & (keypoints < limits)).all(axis=1)
         keypoints, responses = keypoints[inside], responses[inside]
         kept = suppress_close(keypoints, responses, nms_radius)
         return keypoints[kept], responses[kept], np.zeros((len(kept), 0))

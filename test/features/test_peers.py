@@ -7,14 +7,13 @@ import torch
 
 from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Array
-from superpoint_ros.features.classical import (
+from superpoint_ros.features.peers import (
     CLASSICAL_DESCRIBED,
     CLASSICAL_DETECTORS,
     LEARNED_DESCRIBED,
     _bits_to_signs,
     is_available,
-    make_classical,
-    suppress_close,
+    make_peer,
 )
 
 CORNERS = np.array([[40.0, 30], [130, 30], [130, 100], [40, 100]]) - 0.5  # between pixels
@@ -29,7 +28,7 @@ def boxes() -> Array:
 
 @pytest.mark.parametrize("name", CLASSICAL_DETECTORS)
 def test_detectors_find_the_corners_of_a_box_first(name: str) -> None:
-    features = make_classical(name, max_keypoints=4)(boxes())
+    features = make_peer(name, max_keypoints=4)(boxes())
     assert features.descriptors.shape == (4, 0)
     distances = np.linalg.norm(features.keypoints[:, None] - CORNERS, axis=2)
     assert sorted(distances.argmin(1)) == [0, 1, 2, 3]
@@ -40,11 +39,11 @@ def test_detectors_find_the_corners_of_a_box_first(name: str) -> None:
 def test_features_have_unit_descriptors_falling_scores_and_the_limit(name: str) -> None:
     if not is_available(name):
         with pytest.raises(ConfigError, match="opencv-contrib-python"):
-            make_classical(name, 50)
+            make_peer(name, 50)
         pytest.skip(f"OpenCV {cv2.__version__} has no {name}")
     coarse = np.random.default_rng(0).integers(0, 255, (30, 45), np.uint8)
     texture = cv2.resize(coarse, (360, 240), interpolation=cv2.INTER_CUBIC)
-    extract = make_classical(name, max_keypoints=50)
+    extract = make_peer(name, max_keypoints=50)
     features = extract(cv2.cvtColor(texture, cv2.COLOR_GRAY2BGR))
     assert features.descriptors.shape == (50, extract.descriptor_dim)
     assert features.image_size_hw == (240, 360)
@@ -68,15 +67,8 @@ def test_sift_lies_where_the_blob_is() -> None:
     """OpenCV puts it a quarter pixel to the right and below."""
     y, x = np.mgrid[:90, :130]
     blob = 20 + 200 * np.exp(-((x - 60.3) ** 2 + (y - 40.6) ** 2) / 18)
-    features = make_classical("rootsift", 1)(blob.astype(np.uint8))
+    features = make_peer("rootsift", 1)(blob.astype(np.uint8))
     np.testing.assert_allclose(features.keypoints, [[60.3, 40.6]], atol=0.06)
-
-
-def test_the_better_of_two_close_keypoints_stays() -> None:
-    keypoints = np.array([[10.0, 20], [13, 20], [10, 26], [2, 0]])
-    kept = suppress_close(keypoints, np.array([0.5, 0.9, 0.3, 0.1]), radius=4)
-    assert kept.tolist() == [1, 2, 3]
-    assert suppress_close(np.zeros((0, 2)), np.zeros(0), 4).tolist() == []
 
 
 @pytest.mark.parametrize("name", LEARNED_DESCRIBED)
@@ -88,9 +80,9 @@ def test_aliked_gives_features_like_the_others(name: str, monkeypatch: pytest.Mo
         kornia.ALIKED, "from_pretrained", lambda *args: kornia.ALIKED(*args).eval()
     )
     image = boxes()
-    features = make_classical(name, max_keypoints=30)(image)
+    features = make_peer(name, max_keypoints=30)(image)
     assert 10 < len(features) <= 30
-    assert features.descriptors.shape[1] == make_classical(name, 1).descriptor_dim
+    assert features.descriptors.shape[1] == make_peer(name, 1).descriptor_dim
     np.testing.assert_allclose(np.linalg.norm(features.descriptors, axis=1), 1.0, atol=1e-4)
     assert (np.diff(features.scores) <= 0).all()
     assert (features.keypoints >= 0).all()
@@ -105,4 +97,4 @@ def test_aliked_without_weights_says_where_to_put_them(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(kornia.ALIKED, "from_pretrained", fail)
     with pytest.raises(ConfigError, match=r"github\.com/Shiaoming/ALIKED at .*aliked-n16rot\.pth"):
-        make_classical("aliked-n16rot", 10)
+        make_peer("aliked-n16rot", 10)
