@@ -1,0 +1,74 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from superpoint_ros.training.datasets import LabelledPhotos
+from superpoint_ros.training.homographies import warp_points_batch
+from superpoint_ros.training.stage import TrainConfig
+from superpoint_ros.training.trainer import make_source
+
+
+def test_both_views_of_a_batch_agree_about_every_point(
+    photos: LabelledPhotos, joint_stage: TrainConfig
+) -> None:
+    batch = make_source(joint_stage, photos)(3)
+    assert batch.a.images.shape == (2, 1, 48, 80)
+    for item in range(2):
+        points = batch.points_a[item][batch.is_point[item]].double()
+        H = batch.H_b_a[item].double()
+        mapped = torch.cat([points, torch.ones_like(points[:, :1])], 1) @ H.T
+        mapped = mapped[:, :2] / mapped[:, 2:]
+        expected = batch.points_b[item][batch.is_point[item]].double()
+        torch.testing.assert_close(mapped, expected, atol=1e-3, rtol=0)
+
+
+def test_jitter_moves_correspondences_and_nothing_else(
+    photos: LabelledPhotos, joint_stage: TrainConfig
+) -> None:
+    exact = make_source(joint_stage, photos)(0)
+    jittered = dataclasses.replace(joint_stage.photos, jitter_px=0.5)
+    off = make_source(dataclasses.replace(joint_stage, photos=jittered), photos)(0)
+    assert torch.equal(exact.a.images, off.a.images)
+    assert torch.equal(exact.b.mass, off.b.mass)
+    for one, other in ((exact.points_a, off.points_a), (exact.points_b, off.points_b)):
+        error = (other - one)[exact.is_point]
+        assert float(error.std()) == pytest.approx(0.5, abs=0.1)
+        assert float(error.mean()) == pytest.approx(0.0, abs=0.15)
+
+
+def test_wandering_views_move_together(photos: LabelledPhotos, joint_stage: TrainConfig) -> None:
+    still = make_source(joint_stage, photos)(0)
+    wander = dataclasses.replace(joint_stage.photos, wander=0.3)
+    moved = make_source(dataclasses.replace(joint_stage, photos=wander), photos)(0)
+    torch.testing.assert_close(still.H_b_a, moved.H_b_a, atol=1e-3, rtol=1e-4)
+    assert not torch.equal(still.a.mass, moved.a.mass)
+
+
+def test_near_views_differ_little(photos: LabelledPhotos, joint_stage: TrainConfig) -> None:
+    near = dataclasses.replace(joint_stage.photos, near_share=1.0)
+    batch = make_source(dataclasses.replace(joint_stage, photos=near), photos)(0)
+    assert batch.H_b_a is not None
+    height, width = batch.a.images.shape[2:]
+    corners = torch.tensor([[0.0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]])
+    moved = warp_points_batch(batch.H_b_a, corners.expand(len(batch.H_b_a), -1, -1))
+    config = near.view_near
+    # At a corner, half a side away from the middle, the parts add up.
+    turn = np.deg2rad(config.rotation_deg) + config.scale - 1.0 + config.perspective
+    limit = (turn / 2.0 + config.translation) * np.hypot(width, height) * config.scale
+    assert 1.0 < float((moved - corners).norm(dim=2).max()) < limit
+
+
+def test_near_views_can_be_less_noisy(photos: LabelledPhotos, joint_stage: TrainConfig) -> None:
+
+    def images(probability: float, near_noise: float) -> torch.Tensor:
+        near = dataclasses.replace(joint_stage.photos, near_share=1.0, near_noise=near_noise)
+        noise = dataclasses.replace(joint_stage.augmentation, probability=probability)
+        config = dataclasses.replace(joint_stage, photos=near, augmentation=noise)
+        return make_source(config, photos)(0).a.images
+
+    assert torch.equal(images(0.8, 0.5), images(0.4, 1.0))
+    assert not torch.equal(images(0.8, 1.0), images(0.4, 1.0))
