@@ -15,7 +15,8 @@ With --rounds N the chain goes on: the network of the round before labels the ph
 FILE), on the same photos and labels.
 
 `--from FILE` lets superpoint, refine, agree, small or wide start from finished weights in place of
-the stage before.
+the stage before. `superpoint train average --from A B ...` writes the mean of weights that were
+trained on from one another, which is often better than the last of them.
 
 `--schedule 0.25` gives every training a quarter of its steps: worse weights in a quarter of the
 time, e.g. to see what your photos give before days are spent on them.
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 _VALIDATION_PAIRS = 100
 _STARTING = ("superpoint", "refine", "agree", "small", "wide")  # take --from
-_UNTRAINED = ("pseudo-labels", "relabel", "export")  # have no steps to take a share of
+_UNTRAINED = ("pseudo-labels", "relabel", "export", "average")  # have no steps to take a share of
 CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")  # then rounds, wide
 
 
@@ -82,9 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from",  # not --start: torchrun would take it for one of its own
         dest="start",
         metavar="FILE",
-        default="",
-        help=f"{', '.join(_STARTING)}: weights to start from, in place of the stage before "
-        "(full, small: those shipped)",
+        nargs="+",
+        default=[],
+        help=f"{', '.join(_STARTING)}: weights to start from, in place of the stage before; "
+        "average: all whose mean is wanted, oldest first (full, small: those shipped)",
     )
     parser.add_argument(
         "--schedule",
@@ -115,18 +117,21 @@ def run(args: argparse.Namespace) -> int:
         images=Path(args.images) if args.images else None,
         device=device,
         teacher=args.teacher,
-        start=args.start,
+        start=args.start[0] if args.stage in _STARTING and args.start else "",
+        averaged=tuple(args.start) if args.stage == "average" else (),
         schedule=args.schedule,
     )
     if not 0.0 < job.schedule < math.inf:  # NaN neither
         raise ConfigError(f"--schedule {job.schedule:g}: must be a positive number, e.g. 0.25")
     if job.schedule != 1.0 and args.stage in _UNTRAINED:
         raise ConfigError(f"--schedule: {args.stage} trains nothing, leave it out")
-    if job.start and args.stage not in _STARTING:
-        raise ConfigError(f"--from: {args.stage} does not; {', '.join(_STARTING)} can")
+    if args.start and args.stage not in (*_STARTING, "average"):
+        raise ConfigError(f"--from: {args.stage} does not; {', '.join(_STARTING)}, average can")
+    if len(args.start) > 1 and args.stage != "average":
+        raise ConfigError(f"--from {' '.join(args.start)}: {args.stage} starts from one file")
     with joined_processes(device):
         for stage, number in _plan(args.stage, args.rounds):
-            if stage == "export" and process_rank() != 0:  # it trains nothing
+            if stage in ("export", "average") and process_rank() != 0:  # they train nothing
                 continue
             _say(stage if number == 1 else f"{stage}, round {number}")
             _RUNNERS[stage](dataclasses.replace(job, round=number))
@@ -185,6 +190,7 @@ class _Job:
         device: Of torch.
         teacher: Weights file; empty: those of the run.
         start: Weights file to start from; empty: the stage before.
+        averaged: Weights files whose mean is wanted.
         round: Of labels, from 1 on.
         schedule: Share of the steps of every training stage.
     """
@@ -195,6 +201,7 @@ class _Job:
     device: str
     teacher: str
     start: str = ""
+    averaged: tuple[str, ...] = ()
     round: int = 1
     schedule: float = 1.0
 
@@ -301,7 +308,7 @@ def _small(job: _Job) -> None:
     _train_on_photos(job, "small", teacher=teacher)
     if process_rank() == 0:
         card = make_card(job.out, job.images, "superpoint_small", ("small",), its_card)
-        _write_weights(job, "small", card)
+        _write_weights(job, _load_network(job.out / "small"), card)
 
 
 def _losses(job: _Job) -> None:
@@ -390,11 +397,19 @@ def _export(job: _Job) -> None:
     stages = [*TRAINED, *retrained, _wide_stage(job.round)]
     while not (job.out / stages[-1] / CHECKPOINT_NAME).is_file() and len(stages) > 1:
         stages.pop()  # as far as the run has come
-    _write_weights(job, stages[-1], make_card(job.out, job.images, stages=stages))
+    card = make_card(job.out, job.images, stages=stages)
+    _write_weights(job, _load_network(job.out / stages[-1]), card)
 
 
-def _write_weights(job: _Job, stage: str, card: ModelCard) -> None:
-    """Write a stage's weights, BatchNorm folded, measured on warped photos, with their card."""
+def _average(job: _Job) -> None:
+    """Write the mean of finished weights."""
+    from superpoint_ros.training.averaging import average_weights
+
+    _write_weights(job, *average_weights(job.averaged))
+
+
+def _write_weights(job: _Job, network: SuperPoint, card: ModelCard) -> None:
+    """Write weights, BatchNorm folded, measured on warped photos, with their card."""
     from superpoint_ros.features.extractor import load_extractor
     from superpoint_ros.network.weights import load_weights, save_weights
     from superpoint_ros.training.datasets import list_photos
@@ -405,7 +420,7 @@ def _write_weights(job: _Job, stage: str, card: ModelCard) -> None:
     )
 
     path = job.out / f"{card.name}.safetensors"
-    card = save_weights(path, _load_network(job.out / stage), card, half=True)
+    card = save_weights(path, network, card, half=True)
     if job.images is not None and list_photos(job.images, "validation"):
         limit = VALIDATION_PROTOCOL.max_keypoints
         extract = load_extractor(str(path), device=job.device, max_keypoints=limit)
@@ -447,6 +462,7 @@ _RUNNERS: dict[str, Callable[[_Job], None]] = {
     "refine": _refine,
     "agree": _agree,
     "export": _export,
+    "average": _average,
     "relabel": _relabel,
     "retrain": _retrain,
     "small": _small,

@@ -28,6 +28,7 @@ from superpoint_ros.image import fit_longer_side, resize, write_image
 from superpoint_ros.machine import find_commit
 from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
+from superpoint_ros.training.averaging import mean_network
 from superpoint_ros.training.checkpoint import Checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, list_photos, read_photo
 from superpoint_ros.training.provenance import describe_hardware
@@ -56,6 +57,13 @@ class FinetuneConfig(Config):
     )
     blocks: int = option(10, "Blocks of time; every fifth is held back", minimum=5)
     validation_pairs: int = option(60, "Warped pairs of held-back frames", minimum=1)
+    kept_share: float = option(
+        0.5,
+        "Share of the old weights in the new ones, which are a mean: what was learnt elsewhere "
+        "is forgotten less",
+        minimum=0.0,
+        maximum=1.0,
+    )
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     training: TrainConfig = field(
         default_factory=lambda: TrainConfig(source="photos", is_joint=True)
@@ -199,20 +207,23 @@ def finetune(
         folder / "frames" / "held-back", config.validation_pairs, split="all"
     )
     before = _measure(weights, pairs, device)
-    network, parent = load_weights(weights)
-    label_photos(network, frames, labels, config.adaptation, device, split="all")
+    old, parent = load_weights(weights)
+    label_photos(old, frames, labels, config.adaptation, device, split="all")
     photos = LabelledPhotos(frames, labels, config.training.photos, split="all")
     write_label_sheet(folder / "labels.jpg", photos)
-    started = unfold_by_photos(network, photos)
+    started = unfold_by_photos(old, photos)
     training = dataclasses.replace(config.training, network=started.config)
     source = make_source(training, photos)
     write_batch_sheet(folder / "sheet.jpg", source(0))
-    state = train(training, source, folder / "training", started.state_dict(), device)
+    teacher = old if training.is_distilled else None
+    run, initial = folder / "training", started.state_dict()
+    state = train(training, source, run, initial, device, teacher=teacher)
     started.load_state_dict(state.network)
-    write_match_sheet(folder / "matches.jpg", started, source(0))
+    network = mean_network([old, started], [config.kept_share, 1.0 - config.kept_share])
+    write_match_sheet(folder / "matches.jpg", network, source(0))
     candidate = folder / "candidate.safetensors"
     card = _make_card(parent, config, training, state, source_name, len(photos))
-    save_weights(candidate, started, card, half=True)
+    save_weights(candidate, network, card, half=True)
     after = _measure(candidate, pairs, device)
     is_better = _score(after) >= _score(before)
     metrics = {f"held-back/{key}": round(value, 4) for key, value in after.items()}
@@ -224,7 +235,7 @@ def finetune(
     if not is_better:
         return FinetuneResult(before, after, False, None, card)
     path = folder / f"{card.name}.safetensors"
-    return FinetuneResult(before, after, True, path, save_weights(path, started, card, half=True))
+    return FinetuneResult(before, after, True, path, save_weights(path, network, card, half=True))
 
 
 def _score(metrics: dict[str, float]) -> float:

@@ -11,6 +11,7 @@ import torch
 
 from superpoint_ros.cli import finetune
 from superpoint_ros.config import ConfigError, load_yaml
+from superpoint_ros.evaluation.homography import HEADLINES
 from superpoint_ros.network.superpoint import HIDDEN_LAYERS
 from superpoint_ros.network.weights import find_weights, load_weights
 from superpoint_ros.training import finetuning
@@ -29,7 +30,7 @@ training:
   learning_rate: %f
   frozen_layers: [%s]
   photos: {height: 64, width: 96, points: 48}
-"""
+%s"""
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -52,9 +53,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def words(folder: Path, out: str, rate: float, frozen: str = "") -> list[str]:
+def words(folder: Path, out: str, rate: float, frozen: str = "", more: str = "") -> list[str]:
     config = folder / f"{out}.yaml"
-    config.write_text(CONFIG % (rate, frozen))
+    config.write_text(CONFIG % (rate, frozen, more))
     return [
         *("--images", str(folder / "frames"), "--out", str(folder / out), "--device", "cpu"),
         *("--config", str(config), "--json", str(folder / "m.json")),
@@ -93,6 +94,26 @@ def test_what_is_worse_is_not_written(folder: Path, capsys: pytest.CaptureFixtur
     assert not json.loads((folder / "m.json").read_text())["is_better"]
     with pytest.raises(ConfigError, match=r"job\.json.*choose --out"):
         finetune.run(parse(*job, "--steps", "3"))
+
+
+def test_a_share_of_the_old_weights_is_kept_whoever_the_teacher(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = dict.fromkeys((*HEADLINES, *finetuning.JUDGES), 0.5)
+    monkeypatch.setattr(finetuning, "measure", lambda *_: metrics)
+
+    def distance(out: str, more: str) -> float:
+        """How far the new weights are from the old ones."""
+        assert finetune.run(parse(*words(folder, out, 1e-5, more=more))) == 0
+        path = folder / out / "superpoint_finetuned.safetensors"
+        networks = (load_weights(file)[0] for file in (path, find_weights()))
+        pairs = zip(*(network.parameters() for network in networks), strict=True)
+        return sum(float((a - b).detach().abs().sum()) for a, b in pairs)
+
+    taught = "  is_distilled: true\n"
+    assert distance("all", f"{taught}kept_share: 1.0\n") == 0.0
+    most = distance("none", f"{taught}kept_share: 0.0\n")
+    assert distance("half", f"{taught}kept_share: 0.5\n") == pytest.approx(most / 2, rel=0.1)
 
 
 def test_what_is_better_on_the_whole_but_worse_in_part_says_so(

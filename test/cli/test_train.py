@@ -134,6 +134,14 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     _, card = load_weights(out / "superpoint.safetensors")
     assert card.parent == f"given {other.sha256}"
     assert set(card.config) == {"wide", "parent"}
+    parents = [str(path) for path in (tiny / "other.safetensors", out / "superpoint.safetensors")]
+    mean = ("--images", str(tiny / "images"), "--out", str(tiny / "mean"), "--from", *parents)
+    assert train.run(parse("average", *mean)) == 0
+    _, of_both = load_weights(tiny / "mean" / "superpoint.safetensors")
+    assert of_both.parent == f"given {other.sha256}, superpoint {card.sha256}"
+    assert of_both.metrics["warped-photos-ransac8/pairs"] == 2
+    with pytest.raises(ConfigError, match="agree starts from one file"):
+        train.run(parse("agree", *words, "--from", *parents))
     slim, slim_card = load_weights(out / "superpoint_small.safetensors")
     assert slim.config == network
     assert slim_card.parent == f"given {other.sha256}, superpoint {agreed.sha256}"

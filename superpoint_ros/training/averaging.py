@@ -1,0 +1,79 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The mean of the weights of networks that come from one another.
+
+Such networks lie in one basin of the loss, so their mean is as good a network; it keeps what the
+earlier ones knew and errs less than each by chance (Wortsman et al. 2022, "Robust fine-tuning of
+zero-shot models" and "Model soups"). Networks trained apart have no such mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+
+from superpoint_ros.config import ConfigError
+from superpoint_ros.machine import find_commit
+from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
+from superpoint_ros.network.weights import ModelCard, find_weights, load_weights
+from superpoint_ros.training.provenance import describe_hardware
+
+
+@torch.no_grad()
+def mean_network(networks: Sequence[SuperPoint], shares: Sequence[float]) -> SuperPoint:
+    """Return a network whose weights are the weighted mean, without BatchNorm.
+
+    Args:
+        networks: Of one shape, with or without BatchNorm, whose statistics are folded; they stay
+            as they are.
+        shares: One each, which sum to 1.
+
+    Raises:
+        ConfigError: The networks differ in shape.
+    """
+    folded = [fold_batch_norm(network) for network in networks]
+    mean = folded[0]
+    if any(network.config != mean.config for network in folded):
+        raise ConfigError("networks of different widths have no mean")
+    for own, *others in zip(*(network.parameters() for network in folded), strict=True):
+        own.mul_(shares[0])
+        for share, other in zip(shares[1:], others, strict=True):
+            own.add_(other, alpha=share)
+    return mean
+
+
+def average_weights(names: Sequence[str]) -> tuple[SuperPoint, ModelCard]:
+    """Return the mean of weights files, and its card, without metrics.
+
+    Args:
+        names: As for `find_weights`, oldest first: the card keeps the settings of the last.
+
+    Raises:
+        WeightsError: Missing or damaged.
+        ConfigError: Fewer than two, or of different widths.
+    """
+    if len(names) < 2:
+        raise ConfigError("--from: a mean needs at least two files of weights")
+    loaded = [load_weights(find_weights(name)) for name in names]
+    share = 1.0 / len(loaded)
+    try:
+        network = mean_network([each for each, _ in loaded], [share] * len(loaded))
+    except ConfigError as error:
+        raise ConfigError(f"--from {' '.join(names)}: {error}") from None
+    cards = [card for _, card in loaded]
+    last = cards[-1]
+    card = dataclasses.replace(
+        last,
+        config={"average": {"of": [card.sha256 for card in cards]}, "parent": dict(last.config)},
+        data=tuple(dict.fromkeys(item for card in cards for item in card.data)),
+        commit=find_commit(),
+        parent=", ".join(f"{card.name} {card.sha256}" for card in cards),
+        wall_time_s=0.0,
+        hardware=describe_hardware(),
+        metrics={},
+        notes=f"The mean of the weights of {len(cards)} parents; settings are those of the last.",
+        sha256="",
+    )
+    return network, card
