@@ -6,12 +6,13 @@
     superpoint finetune --images frames/ --out runs/mine --weights small
 
 Frames are taken evenly in time; of ten blocks of time two are held back. The present weights label
-the others (Homographic Adaptation), train on them for a few minutes, and old and new weights are
-measured on warped pairs of the frames held back. The new ones are written, with a model card that
-names their parent, if the mean of repeatability, matching score, MMA and homographies right within
-3 px is not lower than before; otherwise nothing is written and the exit code is 1. Single metrics
-that are worse all the same are marked, and named in the card. An interrupted run goes on where it
-stopped.
+the others (Homographic Adaptation) and teach themselves on them for a few minutes, shown every
+view at three sizes; the mean of old and trained weights, which forgets little of other places, is
+the new ones. Old and new are measured on warped pairs of the frames held back. The new ones are
+written, with a model card that names their parent, if the mean of repeatability, matching score,
+MMA and homographies right within 3 px is not lower than before; otherwise nothing is written and
+the exit code is 1. Single metrics that are worse all the same are marked, and named in the card.
+An interrupted run goes on where it stopped.
 
 Use the result with `--weights FILE` or the parameter `weights` of the nodes.
 """
