@@ -117,11 +117,7 @@ def add_baselines(parser: argparse.ArgumentParser, with_detectors: bool = False)
 
 
 def choose_baselines(wanted: str, with_detectors: bool = False) -> list[str]:
-    """Return the names of `add_baselines`; `load_baselines` checks them, too.
-
-    Raises:
-        ConfigError: There are no such features, or they cannot be had here.
-    """
+    """Return the names of `add_baselines`; who makes the features checks them."""
     from superpoint_ros.features.peers import (
         CLASSICAL_DESCRIBED,
         CLASSICAL_DETECTORS,
