@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         default="",
         help="small, wide: weights to learn from (default: superpoint.safetensors of the run; "
-        "wide: the network that it starts from)",
+        "wide: the network itself)",
     )
     parser.add_argument(
         "--from",  # not --start: torchrun would take it for one of its own
@@ -354,7 +354,8 @@ def _train_on_photos(
 ) -> None:
     """Train on warped pairs, starting from the stage before or learning from a teacher.
 
-    A distilled stage without a teacher learns from the network that it starts from.
+    A distilled stage without a teacher learns from the network that it starts from, or from its
+    own running mean.
     """
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.sheets import (
@@ -380,7 +381,7 @@ def _train_on_photos(
     elif before:
         start = _load_network(job.out / before)
         initial = start.state_dict()
-    if config.is_distilled and teacher is None:
+    if config.is_distilled and teacher is None and not config.mean_steps:
         teacher = start
     source = make_source(config, photos)
     write_label_sheet(folder / "labels.jpg", photos)
@@ -451,7 +452,7 @@ def _load_network(folder: Path) -> SuperPoint:
     if checkpoint is None:
         raise ConfigError(f"{folder}: no checkpoint; run `superpoint train {folder.name}` first")
     network = SuperPoint(from_mapping(TrainConfig, checkpoint.config).network)
-    network.load_state_dict(checkpoint.network)
+    network.load_state_dict(checkpoint.result)
     return network.eval()
 
 

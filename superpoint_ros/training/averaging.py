@@ -1,6 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The mean of the weights of networks that come from one another.
+"""The mean of the weights of networks that come from one another, or of one as it trains.
 
 Such networks lie in one basin of the loss, so their mean is as good a network; it keeps what the
 earlier ones knew and errs less than each by chance (Wortsman et al. 2022, "Robust fine-tuning of
@@ -42,6 +42,22 @@ def mean_network(networks: Sequence[SuperPoint], shares: Sequence[float]) -> Sup
         for share, other in zip(shares[1:], others, strict=True):
             own.add_(other, alpha=share)
     return mean
+
+
+@torch.no_grad()
+def follow(mean: SuperPoint, network: SuperPoint, steps: int) -> None:
+    """Take a network that has learnt a step more into the running mean of its weights.
+
+    Args:
+        mean: Of the network's shape, BatchNorm's statistics included; changed in place.
+        network: As it is now.
+        steps: What lies so many steps back counts 1/e.
+    """
+    for own, now in zip(mean.state_dict().values(), network.state_dict().values(), strict=True):
+        if own.is_floating_point():
+            own.lerp_(now, 1.0 / steps)
+        else:
+            own.copy_(now)
 
 
 def average_weights(names: Sequence[str]) -> tuple[SuperPoint, ModelCard]:

@@ -114,6 +114,12 @@ class TrainConfig(Config):
         minimum=0.0,
         maximum=1.0,
     )
+    mean_steps: int = option(
+        0,
+        "The stage ends with the running mean of its weights over about so many steps, which is "
+        "its teacher if there is no other; 0: with the last weights",
+        minimum=0,
+    )
     weight_decay: float = option(1.0e-5, "Decoupled weight decay", minimum=0.0)
     gradient_clip: float = option(5.0, "Largest gradient norm", minimum=0.0)
     seed: int = option(0, "Seed of weights and data", minimum=0)

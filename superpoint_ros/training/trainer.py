@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
@@ -19,6 +20,7 @@ from torch import Tensor
 from superpoint_ros.config import ConfigError, from_mapping, to_mapping
 from superpoint_ros.files import sole_use, write_text
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
+from superpoint_ros.training.averaging import follow
 from superpoint_ros.training.checkpoint import (
     CHECKPOINT_NAME,
     Checkpoint,
@@ -104,7 +106,7 @@ def train(
         initial: State dict to start from; absent keys and other shapes start fresh.
         device: Of torch.
         stop_after: Stop when so many steps are done in all, as a killed run would (tests).
-        teacher: Whom `is_distilled` learns from.
+        teacher: Whom `is_distilled` learns from; None: the running mean of `mean_steps`.
 
     Returns:
         The last checkpoint.
@@ -130,11 +132,11 @@ def _train_alone(
     stop_after: int | None,
     teacher: SuperPoint | None,
 ) -> Checkpoint:
-    if config.is_distilled:
-        if teacher is None:
-            raise ConfigError("is_distilled: there is no teacher")
-        teacher = fold_batch_norm(teacher).to(device).requires_grad_(False)
-        teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.is_distilled and teacher is None and not config.mean_steps:
+        raise ConfigError("is_distilled: there is no teacher, and no mean (mean_steps) to be one")
+    learns_from_mean = config.is_distilled and teacher is None
+    if teacher is not None:
+        teacher = _as_teacher(teacher).to(device)
     torch.manual_seed(config.seed)
     network = SuperPoint(config.network).to(device).train()
     join_batch_norms(network)
@@ -157,6 +159,9 @@ def _train_alone(
         return state
     state.is_finished = False  # or it has become longer
     state.config = to_mapping(config)
+    mean = copy.deepcopy(network) if config.mean_steps else None
+    if mean is not None and state.mean:
+        mean.load_state_dict(state.mean)
     end = min(config.steps, stop_after or config.steps)
     progress = Progress(folder.name, config.steps, state.step)
     sums: dict[str, float] = {}
@@ -171,6 +176,8 @@ def _train_alone(
             network.zero_grad(set_to_none=True)
             batch = _to_device(batch, device)
             statistics = [buffer.clone() for buffer in network.buffers()]
+            if mean is not None and learns_from_mean:
+                teacher = _as_teacher(mean)
             terms = compute_losses(network, batch, config, teacher)
             loss = torch.stack(list(terms.values())).sum()
             is_finite = bool(torch.isfinite(sum_over_processes(loss.detach())))
@@ -181,6 +188,8 @@ def _train_alone(
                 is_finite = bool(torch.isfinite(norm))
             if is_finite:
                 optimizer.step()
+                if mean is not None:
+                    follow(mean, network, config.mean_steps)
                 skipped_in_a_row = 0
                 summed += 1
                 for name, term in terms.items():
@@ -212,10 +221,10 @@ def _train_alone(
                         writer.add_scalar(name, value, state.step)
                 is_due = time.monotonic() - saved >= config.checkpoint_every_s
                 if is_due and state.step < config.steps:
-                    _save(path, state, network, optimizer)
+                    _save(path, state, network, optimizer, mean)
                     saved = time.monotonic()
     state.is_finished = state.step >= config.steps
-    _save(path, state, network, optimizer)
+    _save(path, state, network, optimizer, mean)
     wait_for_all()  # the next stage reads the file
     return state
 
@@ -232,12 +241,25 @@ def _freeze(network: SuperPoint, layers: tuple[str, ...]) -> None:
         getattr(network, "bn" + name).requires_grad_(False).eval()
 
 
-def _save(path: Path, state: Checkpoint, network: SuperPoint, optimizer: Optimizer) -> None:
+def _as_teacher(network: SuperPoint) -> SuperPoint:
+    """Return an equal network, BatchNorm folded, that only looks."""
+    teacher = fold_batch_norm(network).requires_grad_(False)
+    return teacher.to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
+
+
+def _save(
+    path: Path,
+    state: Checkpoint,
+    network: SuperPoint,
+    optimizer: Optimizer,
+    mean: SuperPoint | None,
+) -> None:
     """Write the checkpoint and the history beside it.
 
     Only on a row's boundary, so that a resumed run averages the same steps into the same rows.
     """
     state.network, state.optimizer = network.state_dict(), optimizer.state_dict()
+    state.mean = mean.state_dict() if mean is not None else {}
     if process_rank() != 0:
         return
     save_checkpoint(path, state)
