@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train SuperPoint from nothing: shapes -> MagicPoint -> labels on photos -> SuperPoint.
 
-Towards the end most of a view's labels give way to what the other view detects (stage agree), then
-the network learns from itself, shown every view at three sizes (stage wide).
+In the last stage, wide, the network learns from itself: what it finds in two views of a photo,
+shown each at three sizes, takes the place of most labels.
 
 `superpoint train all --images DIR --out runs/x` runs the whole chain; what is done is skipped, and
 what was interrupted goes on where it stopped. A single stage can be named instead of `all`.
@@ -14,8 +14,8 @@ With --rounds N the chain goes on: the network of the round before labels the ph
 `superpoint train small` then distils the slim network from the chain's weights (or --teacher
 FILE), on the same photos and labels.
 
-`--from FILE` lets superpoint, refine, agree, small or wide start from finished weights in place of
-the stage before. `superpoint train average --from A B ...` writes the mean of weights that were
+`--from FILE` lets superpoint, refine, small or wide start from finished weights in place of the
+stage before. `superpoint train average --from A B ...` writes the mean of weights that were
 trained on from one another, which is often better than the last of them.
 
 `--schedule 0.25` gives every training a quarter of its steps: worse weights in a quarter of the
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from superpoint_ros.training.stage import TrainConfig
 
 _VALIDATION_PAIRS = 100
-_STARTING = ("superpoint", "refine", "agree", "small", "wide")  # take --from
+_STARTING = ("superpoint", "refine", "small", "wide")  # take --from
 _UNTRAINED = ("pseudo-labels", "relabel", "export", "average")  # have no steps to take a share of
-CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine", "agree")  # then rounds, wide
+CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine")  # then rounds, wide
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -250,10 +250,6 @@ def _refine(job: _Job) -> None:
     _train_on_photos(job, "refine", before="superpoint")
 
 
-def _agree(job: _Job) -> None:
-    _train_on_photos(job, "agree", before="refine")
-
-
 def _relabel(job: _Job) -> None:
     """Label the photos by the network of the round before."""
     before = job.out / _last_stage(job.round - 1)
@@ -282,7 +278,7 @@ def _retrain(job: _Job) -> None:
 
 def _last_stage(number: int) -> str:
     """Return the folder of the network that a round ends with."""
-    return "agree" if number == 1 else f"retrain-{number}"
+    return "refine" if number == 1 else f"retrain-{number}"
 
 
 def _wide(job: _Job) -> None:
@@ -354,8 +350,7 @@ def _train_on_photos(
 ) -> None:
     """Train on warped pairs, starting from the stage before or learning from a teacher.
 
-    A distilled stage without a teacher learns from the network that it starts from, or from its
-    own running mean.
+    A distilled stage without a teacher learns from its own running mean.
     """
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.sheets import (
@@ -379,10 +374,7 @@ def _train_on_photos(
         config = dataclasses.replace(config, network=network.config)
         initial = network.state_dict()
     elif before:
-        start = _load_network(job.out / before)
-        initial = start.state_dict()
-    if config.is_distilled and teacher is None and not config.mean_steps:
-        teacher = start
+        initial = _load_network(job.out / before).state_dict()
     source = make_source(config, photos)
     write_label_sheet(folder / "labels.jpg", photos)
     write_batch_sheet(folder / "sheet.jpg", source(0))
@@ -452,7 +444,7 @@ def _load_network(folder: Path) -> SuperPoint:
     if checkpoint is None:
         raise ConfigError(f"{folder}: no checkpoint; run `superpoint train {folder.name}` first")
     network = SuperPoint(from_mapping(TrainConfig, checkpoint.config).network)
-    network.load_state_dict(checkpoint.result)
+    network.load_state_dict(checkpoint.network)
     return network.eval()
 
 
@@ -461,7 +453,6 @@ _RUNNERS: dict[str, Callable[[_Job], None]] = {
     "pseudo-labels": _pseudo_labels,
     "superpoint": _superpoint,
     "refine": _refine,
-    "agree": _agree,
     "export": _export,
     "average": _average,
     "relabel": _relabel,

@@ -98,8 +98,8 @@ def smooth(heatmap: Tensor, sigma_px: float) -> Tensor:
 
     A keypoint between pixels, or on the edge of two cells, shares its probability among up to four
     of them; ranked by the highest one it would come and go with the view. The paper does without.
-    On 200 warped validation photos (docs/training.md) repeatability rises from .626 to .643 and
-    MMA from .800 to .811.
+    On 200 warped validation photos (docs/training_history.md) repeatability rises from .626 to
+    .643 and MMA from .800 to .811.
 
     Args:
         heatmap: (B, H, W) float32, not negative; beyond its edge counts as zero.

@@ -15,7 +15,6 @@ from superpoint_ros.features.keypoints import (
     extract_keypoints,
     refine_keypoints,
 )
-from superpoint_ros.network.cells import logits_to_heatmap, pixel_grid
 from superpoint_ros.training.detections import mutual_neighbours
 from superpoint_ros.training.homographies import warp_points_batch
 
@@ -24,36 +23,6 @@ _BORDER_PX = KeypointConfig.border_px
 _RADIUS = KeypointConfig.refinement_radius  # of the window whose probability a keypoint has
 # Fainter keypoints than at run time: what both views find counts, however faint.
 _FAINT = KeypointConfig(detection_threshold=0.001, max_keypoints=300, refinement_radius=0)
-
-
-def detected_mass(
-    logits: Tensor, H_b_a: Tensor, max_keypoints: int = 256, radius: int = 2
-) -> tuple[Tensor, Tensor]:
-    """Lay what the detector finds in view a on the pixels of view b.
-
-    Over many views a of a photo, the mean of it is what Homographic Adaptation makes of them
-    (paper, Sec. 5), but each detection keeps its sub-pixel position: warped heatmaps blur.
-
-    Args:
-        logits: (B, 65, Hc, Wc) of view a.
-        H_b_a: (B, 3, 3) pixels of a to pixels of b; both views are of one size.
-        max_keypoints: Per view, best first.
-        radius: A keypoint's mass is the probability in the square window of this radius around it,
-            at most 1; pixels.
-
-    Returns:
-        (B, H, W) mass, as in `detector_targets`, and (B, H, W) bool: the pixels of b where a could
-        have found something.
-    """
-    heatmap = logits_to_heatmap(logits)
-    batch, height, width = heatmap.shape
-    config = KeypointConfig(max_keypoints=max_keypoints, refinement_radius=radius)
-    keypoints, scores = extract_keypoints(heatmap, (height, width), config)
-    mass = _window_mass(heatmap, keypoints.round(), radius) * (scores > 0)
-    laid = lay_mass(mass, warp_points_batch(H_b_a, keypoints), (height, width))
-    grid = pixel_grid((height, width), logits.device).reshape(1, -1, 2).expand(batch, -1, -1)
-    is_seen = _is_inside(warp_points_batch(torch.linalg.inv(H_b_a), grid), (height, width))
-    return laid, is_seen.view(batch, height, width)
 
 
 def agreed_mass(

@@ -28,7 +28,7 @@ class Checkpoint:
         step: Steps done.
         network: State dict.
         optimizer: State dict.
-        mean: State dict of the running mean of the weights, where the stage has one.
+        mean: State dict of the running mean of the weights, where that is the teacher.
         config: Nested mapping of the stage's config.
         history: Rows of {"step": ..., loss name: value}, averages since the row before.
         skipped_steps: Steps that were left out because their loss was not finite.
@@ -45,11 +45,6 @@ class Checkpoint:
     skipped_steps: list[int] = field(default_factory=list)
     wall_time_s: float = 0.0
     is_finished: bool = False
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """State dict of the network that the stage makes."""
-        return self.mean or self.network
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -218,7 +218,7 @@ def finetune(
     teacher = old if training.is_distilled else None
     run, initial = folder / "training", started.state_dict()
     state = train(training, source, run, initial, device, teacher=teacher)
-    started.load_state_dict(state.result)
+    started.load_state_dict(state.network)
     network = mean_network([old, started], [config.kept_share, 1.0 - config.kept_share])
     write_match_sheet(folder / "matches.jpg", network, source(0))
     candidate = folder / "candidate.safetensors"

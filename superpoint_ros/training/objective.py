@@ -15,7 +15,7 @@ from superpoint_ros.features.descriptors import sample_descriptors
 from superpoint_ros.features.scales import mean_descriptors, mean_heatmap, shrunk_size
 from superpoint_ros.network.cells import CELL_SIZE, cell_centres, logits_to_heatmap
 from superpoint_ros.network.superpoint import DenseOutput, SuperPoint
-from superpoint_ros.training.agreement import agreed_mass, detected_mass
+from superpoint_ros.training.agreement import agreed_mass
 from superpoint_ros.training.datasets import Batch, PhotoConfig, View
 from superpoint_ros.training.detections import (
     Detections,
@@ -63,10 +63,6 @@ def compute_losses(
     masses = [view.mass for view in views]
     if config.is_joint and config.loss.unmatched_weight < 1.0:
         masses[:2] = _damp_unmatched(a, b, batch, config.loss.unmatched_weight)
-    if config.loss.other_view_weight > 0.0:
-        share, H_a_b = config.loss.other_view_weight, torch.linalg.inv(batch.H_b_a)
-        masses[0] = _mix_in_detections(masses[0], b, H_a_b, share)
-        masses[1] = _mix_in_detections(masses[1], a, batch.H_b_a, share)
     taught = None
     if teacher is not None:
         taught = _teach(teacher, images[: 2 * len(batch.a.images)], config)
@@ -217,15 +213,6 @@ def _damp_unmatched(
         damp_mass(batch.a.mass, batch.points_a, is_damped, weight),
         damp_mass(batch.b.mass, batch.points_b, is_damped, weight),
     )
-
-
-@torch.no_grad()
-def _mix_in_detections(
-    mass: Tensor, other: DenseOutput, H_this_other: Tensor, share: float
-) -> Tensor:
-    """Return a view's keypoint mass, a share of it replaced by what the other view detects."""
-    detected, is_seen = detected_mass(other.logits, H_this_other)
-    return torch.where(is_seen, (1.0 - share) * mass + share * detected, mass)
 
 
 def _descriptor_term(

@@ -22,7 +22,7 @@ from superpoint_ros.training.warm_start import START_NAME
 
 METRICS_NAME = "metrics.json"
 MANIFEST_NAME = "manifest.csv"
-TRAINED = ("magicpoint", "superpoint", "refine", "agree")  # what trains
+TRAINED = ("magicpoint", "superpoint", "refine")  # what trains
 
 
 def make_card(

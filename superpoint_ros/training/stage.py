@@ -61,13 +61,6 @@ class LossConfig(Config):
         minimum=0.0,
         maximum=1.0,
     )
-    other_view_weight: float = option(
-        0.0,
-        "Share of a view's targets that is what the detector finds in the other view, in place of "
-        "labels: labels of the next round, made on the way",
-        minimum=0.0,
-        maximum=1.0,
-    )
     agreed_share: float = option(
         0.0,
         "Distillation: share of a view's targets that is what the teacher finds in both views, "
@@ -87,7 +80,9 @@ class TrainConfig(Config):
     source: str = option("shapes", "What to train on", choices=("shapes", "photos"))
     is_joint: bool = option(False, "Train descriptors too (needs photos)")
     is_distilled: bool = option(
-        False, "Learn from a teacher: what it finds instead of labels, its similarities"
+        False,
+        "Learn from a teacher, another network or the mean of this one: what it finds instead of "
+        "labels, its similarities",
     )
     teacher_scales: tuple[float, ...] = option(
         (1.0,),
@@ -95,6 +90,12 @@ class TrainConfig(Config):
         "one first; what it finds is averaged",
         minimum=0.1,
         maximum=1.0,
+    )
+    teacher_steps: int = option(
+        500,
+        "Distillation without another teacher: so many steps, about, of the network's own weights "
+        "are averaged to be the teacher",
+        minimum=1,
     )
     steps: int = option(1000, "Optimiser steps", minimum=1)
     batch_size: int = option(16, "Images, or pairs of photos, per step", minimum=1)
@@ -113,12 +114,6 @@ class TrainConfig(Config):
         "Share of the steps, at the end, in which the rate falls to 0",
         minimum=0.0,
         maximum=1.0,
-    )
-    mean_steps: int = option(
-        0,
-        "The stage ends with the running mean of its weights over about so many steps, which is "
-        "its teacher if there is no other; 0: with the last weights",
-        minimum=0,
     )
     weight_decay: float = option(1.0e-5, "Decoupled weight decay", minimum=0.0)
     gradient_clip: float = option(5.0, "Largest gradient norm", minimum=0.0)
@@ -157,11 +152,10 @@ class TrainConfig(Config):
             raise ConfigError("is_distilled: needs is_joint: true")
         if self.teacher_scales[:1] != (1.0,):
             raise ConfigError("teacher_scales: must begin with 1.0, the view as it is")
-        heeds_labels = self.loss.unmatched_weight != 1.0 or self.loss.other_view_weight != 0.0
-        if self.is_distilled and heeds_labels:
+        if self.is_distilled and self.loss.unmatched_weight != 1.0:
             raise ConfigError(
                 "is_distilled: what the teacher finds replaces labels: leave "
-                "loss.unmatched_weight at 1 and loss.other_view_weight at 0"
+                "loss.unmatched_weight at 1"
             )
 
     def with_schedule(self, share: float) -> TrainConfig:

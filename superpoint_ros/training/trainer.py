@@ -106,14 +106,14 @@ def train(
         initial: State dict to start from; absent keys and other shapes start fresh.
         device: Of torch.
         stop_after: Stop when so many steps are done in all, as a killed run would (tests).
-        teacher: Whom `is_distilled` learns from; None: the running mean of `mean_steps`.
+        teacher: Whom `is_distilled` learns from; None: the running mean of itself.
 
     Returns:
         The last checkpoint.
 
     Raises:
         ConfigError: `folder` holds a run with another config, or of another length whose rate has
-            begun to fall, or the teacher is missing.
+            begun to fall.
         DivergenceError: Too many losses in a row were not finite.
         OSError: Another training is at work in `folder`, or nothing can be written there.
     """
@@ -132,9 +132,6 @@ def _train_alone(
     stop_after: int | None,
     teacher: SuperPoint | None,
 ) -> Checkpoint:
-    if config.is_distilled and teacher is None and not config.mean_steps:
-        raise ConfigError("is_distilled: there is no teacher, and no mean (mean_steps) to be one")
-    learns_from_mean = config.is_distilled and teacher is None
     if teacher is not None:
         teacher = _as_teacher(teacher).to(device)
     torch.manual_seed(config.seed)
@@ -159,7 +156,7 @@ def _train_alone(
         return state
     state.is_finished = False  # or it has become longer
     state.config = to_mapping(config)
-    mean = copy.deepcopy(network) if config.mean_steps else None
+    mean = copy.deepcopy(network) if config.is_distilled and teacher is None else None
     if mean is not None and state.mean:
         mean.load_state_dict(state.mean)
     end = min(config.steps, stop_after or config.steps)
@@ -176,7 +173,7 @@ def _train_alone(
             network.zero_grad(set_to_none=True)
             batch = _to_device(batch, device)
             statistics = [buffer.clone() for buffer in network.buffers()]
-            if mean is not None and learns_from_mean:
+            if mean is not None:
                 teacher = _as_teacher(mean)
             terms = compute_losses(network, batch, config, teacher)
             loss = torch.stack(list(terms.values())).sum()
@@ -189,7 +186,7 @@ def _train_alone(
             if is_finite:
                 optimizer.step()
                 if mean is not None:
-                    follow(mean, network, config.mean_steps)
+                    follow(mean, network, config.teacher_steps)
                 skipped_in_a_row = 0
                 summed += 1
                 for name, term in terms.items():

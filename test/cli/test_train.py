@@ -49,7 +49,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (configs / "pseudo_labels.yaml").write_text("teacher: corners\nwarps: 3\n")
     (configs / "relabel.yaml").write_text("teacher: network\nwarps: 3\nthreshold: 0.0\n")
     joint = "source: photos\nis_joint: true\nphotos: {height: 48, width: 64, points: 16}\n"
-    for name in ("superpoint", "refine", "agree", "retrain", "losses"):
+    for name in ("superpoint", "refine", "retrain", "losses"):
         (configs / f"{name}.yaml").write_text(NETWORK + joint)
     slim = NETWORK.replace("descriptor_dim: 16", "descriptor_dim: 8")
     (configs / "small.yaml").write_text(slim + joint + "is_distilled: true\n")
@@ -73,7 +73,7 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     network, card = load_weights(out / "superpoint.safetensors")
     assert network.config.descriptor_dim == 16
     assert card.licence == "Apache-2.0"
-    stages = ["magicpoint", "superpoint", "refine", "agree", "wide"]
+    stages = ["magicpoint", "superpoint", "refine", "wide"]
     assert set(card.config) == set(stages)
     assert card.config["wide"]["steps"] == 2
     assert card.wall_time_s > 0
@@ -114,20 +114,20 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     given = save_weights(tiny / "given.safetensors", SuperPoint(network), given)
     other = save_weights(tiny / "other.safetensors", SuperPoint(network), given)
     assert train.run(parse("pseudo-labels", *words)) == 0  # corner votes need no network
-    agree = parse("agree", *words, "--from", str(tiny / "given.safetensors"))
-    assert train.run(agree) == 0
+    refine = parse("refine", *words, "--from", str(tiny / "given.safetensors"))
+    assert train.run(refine) == 0
     (tiny / "given.safetensors").unlink()  # the run has its own copy
-    assert train.run(parse("agree", *words)) == 0
+    assert train.run(parse("refine", *words)) == 0
     assert train.run(parse("export", *words)) == 0
-    trained, agreed = load_weights(out / "superpoint.safetensors")
+    trained, refined = load_weights(out / "superpoint.safetensors")
     assert trained.config == network
-    assert agreed.parent == f"given {given.sha256}"
-    assert set(agreed.config) == {"agree", "parent"}
-    assert agreed.config["parent"] == given.config
-    assert agreed.data[0] == "somewhere"
+    assert refined.parent == f"given {given.sha256}"
+    assert set(refined.config) == {"refine", "parent"}
+    assert refined.config["parent"] == given.config
+    assert refined.data[0] == "somewhere"
     small = parse("small", *words, "--from", str(tiny / "other.safetensors"))
     assert train.run(small) == 0
-    # The network's own teacher is what it starts from, a run that is resumed has its copy.
+    # A run that is resumed has its copy.
     for start in (("--from", str(tiny / "other.safetensors")), ()):
         assert train.run(parse("wide", *words, *start)) == 0
     assert train.run(parse("export", *words)) == 0
@@ -140,17 +140,17 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     _, of_both = load_weights(tiny / "mean" / "superpoint.safetensors")
     assert of_both.parent == f"given {other.sha256}, superpoint {card.sha256}"
     assert of_both.metrics["warped-photos-ransac8/pairs"] == 2
-    with pytest.raises(ConfigError, match="agree starts from one file"):
-        train.run(parse("agree", *words, "--from", *parents))
+    with pytest.raises(ConfigError, match="refine starts from one file"):
+        train.run(parse("refine", *words, "--from", *parents))
     slim, slim_card = load_weights(out / "superpoint_small.safetensors")
     assert slim.config == network
-    assert slim_card.parent == f"given {other.sha256}, superpoint {agreed.sha256}"
+    assert slim_card.parent == f"given {other.sha256}, superpoint {refined.sha256}"
     assert other.sha256 != given.sha256
     with pytest.raises(ConfigError, match="started from other weights"):
-        train.run(parse("agree", *words, "--from", str(tiny / "other.safetensors")))
-    (out / "agree" / "start.safetensors").unlink()
+        train.run(parse("refine", *words, "--from", str(tiny / "other.safetensors")))
+    (out / "refine" / "start.safetensors").unlink()
     with pytest.raises(ConfigError, match="has begun without --from"):
-        train.run(parse("agree", *words, "--from", str(tiny / "other.safetensors")))
+        train.run(parse("refine", *words, "--from", str(tiny / "other.safetensors")))
 
 
 def test_a_share_of_the_schedule_is_trained_and_the_checkpoint_says_so(tiny: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_stage_that_lacks_what_it_needs_says_so(tiny: Path) -> None:
     (tiny / "configs" / "pseudo_labels.yaml").write_text("teacher: network\n")
     with pytest.raises(ConfigError, match="magicpoint"):
         train.run(parse("pseudo-labels", *words, "--images", str(tiny / "images")))
-    with pytest.raises(ConfigError, match="agree"):
+    with pytest.raises(ConfigError, match="refine"):
         train.run(parse("relabel", *words, "--rounds", "2", "--images", str(tiny / "images")))
     with pytest.raises(ConfigError, match="--from: all does not"):
         train.run(parse("all", *words, "--from", "full"))
@@ -209,7 +209,6 @@ def test_the_shipped_configs_are_legal() -> None:
     assert load_yaml(TrainConfig, folder / "magicpoint.yaml").source == "shapes"
     assert load_yaml(TrainConfig, folder / "superpoint.yaml").is_joint
     assert load_yaml(TrainConfig, folder / "refine.yaml").is_joint
-    assert load_yaml(TrainConfig, folder / "agree.yaml").is_joint
     assert load_yaml(TrainConfig, folder / "retrain.yaml").is_joint
     assert load_yaml(AdaptationConfig, folder / "relabel.yaml").teacher == "network"
     assert load_yaml(AdaptationConfig, folder / "pseudo_labels.yaml").warps > 1

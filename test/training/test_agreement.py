@@ -6,29 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from superpoint_ros.training.agreement import agreed_mass, detected_mass, lay_mass
-from superpoint_ros.training.losses import detector_targets
+from superpoint_ros.training.agreement import agreed_mass, lay_mass
 
 SIZE_HW = (64, 96)
-
-
-def test_detections_are_laid_where_the_other_view_has_them() -> None:
-    mass = torch.zeros(2, 32, 48)
-    mass[0, 9, 20], mass[0, 9, 21] = 0.56, 0.24  # (20.3, 9), 0.8 of a keypoint
-    mass[1, 25, 40] = 1.0  # (40, 25), which the second homography takes out of the view
-    logits = (detector_targets(mass) + 1e-9).log()
-    moved = torch.tensor([[1.0, 0, 2.0], [0, 1.0, 1.5], [0, 0, 1.0]])
-    out = torch.tensor([[1.0, 0, 20.0], [0, 1.0, 0.0], [0, 0, 1.0]])
-    laid, is_seen = detected_mass(logits, torch.stack([moved, out]), max_keypoints=4)
-    ys, xs = torch.meshgrid(torch.arange(32.0), torch.arange(48.0), indexing="ij")
-    assert float(laid[0].sum()) == pytest.approx(0.8, abs=1e-3)
-    assert float((laid[0] * xs).sum() / laid[0].sum()) == pytest.approx(22.3, abs=0.01)
-    assert float((laid[0] * ys).sum() / laid[0].sum()) == pytest.approx(10.5, abs=0.01)
-    assert float(laid[1].sum()) == pytest.approx(0.0, abs=1e-3)
-    # A finds nothing within 4 pixels of its own edge: (4, 4) to (43, 27) of a, moved.
-    assert is_seen[0].nonzero().amin(0).tolist() == [6, 6]
-    assert is_seen[0].nonzero().amax(0).tolist() == [29, 45]
-    assert is_seen[1].nonzero().amin(0).tolist() == [4, 24]
 
 
 def heatmap(*points: tuple[float, float, float]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from superpoint_ros.config import ConfigError
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint, fold_batch_norm
 from superpoint_ros.network.weights import ModelCard, save_weights
-from superpoint_ros.training.averaging import average_weights, mean_network
+from superpoint_ros.training.averaging import average_weights, follow, mean_network
 
 WIDTHS = (4, 4, 8, 8)
 
@@ -52,3 +52,16 @@ def test_the_card_of_a_mean_names_all_parents(tmp_path: Path) -> None:
         average_weights(files[:1])
     with pytest.raises(ConfigError, match=r"--from .*2\.safetensors: .*different widths"):
         average_weights(files[1:])
+
+
+def test_the_running_mean_forgets_by_one_part_in_so_many_a_step() -> None:
+    mean, network = make_network(0), make_network(1)
+    expected = {key: value.clone() for key, value in mean.state_dict().items()}
+    for _ in range(3):
+        network(torch.rand(2, 1, 32, 48))
+        follow(mean, network, 4)
+        for key, value in network.state_dict().items():
+            is_mean = value.is_floating_point()
+            expected[key] = 0.75 * expected[key] + 0.25 * value if is_mean else value
+    for key, value in mean.state_dict().items():
+        torch.testing.assert_close(value, expected[key])

@@ -87,15 +87,6 @@ def test_detections_take_the_place_of_labels_but_for_the_detector(terms_with: Te
     assert detections["detector"] == labels["detector"]
 
 
-def test_targets_take_a_share_of_what_the_other_view_detects(terms_with: TermsWith) -> None:
-    terms = [terms_with(other_view_weight=share) for share in (0.0, 0.5, 1.0)]
-    # Cross-entropy is linear in the targets as long as no cell holds more than one keypoint.
-    none, half, whole = (each["detector"] for each in terms)
-    assert abs(whole - none) > 0.01
-    assert half == pytest.approx((none + whole) / 2, abs=0.2 * abs(whole - none))
-    assert terms[0]["descriptor"] == terms[2]["descriptor"]
-
-
 def test_pixels_stay_float32_when_the_layers_are_not(terms_with: TermsWith) -> None:
     # What is left of the difference is the layers'; in bfloat16 pixels are off by up to a half.
     exact, fast = (terms_with(precision=each)["localization"] for each in ("fp32", "bf16"))
