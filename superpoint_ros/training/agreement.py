@@ -113,16 +113,16 @@ class _Found(NamedTuple):
 def _find(heatmap: Tensor, finest: Tensor, H_other_this: Tensor, power: float) -> _Found:
     size_hw = (heatmap.shape[1], heatmap.shape[2])
     pixels, scores = extract_keypoints(heatmap, size_hw, _FAINT)
-    mass = _window_mass(heatmap, pixels, _RADIUS) ** power * (scores > 0)
+    mass = _window_mass(heatmap, pixels) ** power * (scores > 0)
     points = refine_keypoints(heatmap * finest, pixels, _RADIUS)
     there = warp_points_batch(H_other_this, points)
     return _Found(points, mass, there, _is_inside(there, size_hw) & (mass > 0))
 
 
-def _window_mass(heatmap: Tensor, pixels: Tensor, radius: int) -> Tensor:
+def _window_mass(heatmap: Tensor, pixels: Tensor) -> Tensor:
     """Return the probability (B, K) in the square windows around pixels (B, K, 2), at most 1."""
-    size = 2 * radius + 1
-    sums = functional.avg_pool2d(heatmap.unsqueeze(1), size, 1, radius).flatten(1) * size**2
+    size = 2 * _RADIUS + 1
+    sums = functional.avg_pool2d(heatmap.unsqueeze(1), size, 1, _RADIUS).flatten(1) * size**2
     index = pixels.long()
     return sums.gather(1, index[..., 1] * heatmap.shape[2] + index[..., 0]).clamp(0.0, 1.0)
 
