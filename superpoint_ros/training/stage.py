@@ -159,7 +159,7 @@ class TrainConfig(Config):
             )
 
     def with_schedule(self, share: float) -> TrainConfig:
-        """Return the stage with this share of its steps, and of those that count from its start.
+        """Return the stage with this share of its steps, warming up, freezing and averaging alike.
 
         Args:
             share: Positive, finite.
@@ -169,6 +169,7 @@ class TrainConfig(Config):
             steps=max(1, round(share * self.steps)),
             warmup_steps=round(share * self.warmup_steps),
             freeze_after=round(share * self.freeze_after),
+            teacher_steps=max(1, round(share * self.teacher_steps)),
         )
 
 

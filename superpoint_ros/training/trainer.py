@@ -272,7 +272,7 @@ def _check_same_config(state: Checkpoint, config: TrainConfig, path: Path) -> No
     before, now = to_mapping(old), to_mapping(config)
     changed = sorted(key for key in now if key not in free and before[key] != now[key])
     if changed:
-        is_schedule = set(changed) <= {"warmup_steps", "freeze_after"}
+        is_schedule = set(changed) <= {"warmup_steps", "freeze_after", "teacher_steps"}
         wanted = "give the --schedule that it began with, or " if is_schedule else ""
         raise ConfigError(
             f"{path}: made with another config ({', '.join(changed)}); "

@@ -162,8 +162,8 @@ def test_a_share_of_the_schedule_is_trained_and_the_checkpoint_says_so(tiny: Pat
     checkpoint = load_checkpoint(tiny / "run" / "magicpoint" / "last.pt")
     assert checkpoint is not None
     assert checkpoint.step == 4
-    counts = ("steps", "warmup_steps", "freeze_after")
-    assert [checkpoint.config[name] for name in counts] == [4, 50, 3]
+    counts = ("steps", "warmup_steps", "freeze_after", "teacher_steps")
+    assert [checkpoint.config[name] for name in counts] == [4, 50, 3, 250]
     with pytest.raises(ConfigError, match="give the --schedule that it began with"):
         train.run(parse("magicpoint", *words, "--schedule", "0.25"))
     for share in ("0", "-1", "nan"):
