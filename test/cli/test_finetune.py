@@ -86,6 +86,12 @@ def test_what_is_no_worse_is_written_with_its_parent(
     assert min(abs(a - b) for a in trained for b in judged) > 1
 
 
+@pytest.mark.gpu
+def test_the_same_on_cuda(cuda: str, folder: Path) -> None:
+    job = words(folder, "cuda", 0.0, ",".join(HIDDEN_LAYERS))
+    assert finetune.run(parse(*job, "--device", cuda)) == 0
+
+
 def test_what_is_worse_is_not_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = words(folder, "worse", 1.0)
     assert finetune.run(parse(*job)) == 1

@@ -104,6 +104,29 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert (out / "magicpoint" / "last.pt").stat().st_mtime_ns == before
 
 
+@pytest.mark.gpu
+def test_the_chain_learns_on_cuda_what_it_learns_on_the_cpu(cuda: str, tiny: Path) -> None:
+    losses = {}
+    for device in ("cpu", cuda):
+        out = tiny / device
+        words = ("--images", str(tiny / "images"), "--config", str(tiny / "configs"))
+        words = (*words, "--out", str(out), "--device", device)
+        assert train.run(parse("all", *words, "--rounds", "2")) == 0
+        for stage in ("small", "losses"):
+            assert train.run(parse(stage, *words)) == 0
+        histories = {
+            path.parent: json.loads(path.read_text()) for path in out.rglob("history.json")
+        }
+        losses[device] = {
+            str(folder.relative_to(out)): rows["history"] for folder, rows in histories.items()
+        }
+    assert len(losses["cpu"]) == 9
+    assert set(losses[cuda]) == set(losses["cpu"])
+    for stage, rows in losses["cpu"].items():
+        for on_cpu, on_gpu in zip(rows, losses[cuda][stage], strict=True):
+            assert on_gpu == pytest.approx(on_cpu, rel=0.1), stage
+
+
 def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -> None:
     out = tiny / "run"
     words = ("--images", str(tiny / "images"), "--config", str(tiny / "configs"))

@@ -237,15 +237,18 @@ def test_a_shifted_photo_matches_itself(shared_data: Path) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
 def test_cuda_finds_what_the_cpu_finds(
-    cuda: str, tiny_weights: Path, rng: np.random.Generator
+    cuda: str, tiny_weights: Path, scales: tuple[float, ...], rng: np.random.Generator
 ) -> None:
     images = [rng.integers(0, 256, (93, 125), dtype=np.uint8) for _ in range(2)]
     results = {}
     for device in ("cpu", cuda):
         extract = extractor_from_config(
             ExtractorConfig(
-                weights=str(tiny_weights), engine=EngineConfig(device=device, precision="fp32")
+                weights=str(tiny_weights),
+                scales=scales,
+                engine=EngineConfig(device=device, precision="fp32"),
             )
         )
         results[device] = extract.extract_batch(images)

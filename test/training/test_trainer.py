@@ -31,6 +31,28 @@ def test_a_killed_run_resumes_to_the_same_weights_and_curve(
     assert parts.is_finished
 
 
+@pytest.mark.gpu
+def test_a_run_on_cuda_resumes_in_bf16_with_muon_and_a_moving_teacher(
+    cuda: str, tmp_path: Path, photos: LabelledPhotos, joint_stage: TrainConfig
+) -> None:
+    config = dataclasses.replace(
+        joint_stage,
+        is_distilled=True,
+        optimizer="muon",
+        precision="bf16",
+        frozen_layers=("1a",),
+        freeze_after=2,
+        steps=4,
+        log_every=1,
+    )
+    source = make_source(config, photos)
+    on_cpu = train(config, source, tmp_path / "cpu")
+    train(config, source, tmp_path / cuda, device=cuda, stop_after=2)
+    on_gpu = train(config, source, tmp_path / cuda, device=cuda)
+    for ours, theirs in zip(on_gpu.history, on_cpu.history, strict=True):
+        assert ours == pytest.approx(theirs, rel=0.1)
+
+
 def test_resuming_with_another_config_is_refused(tmp_path: Path, stage: TrainConfig) -> None:
     train(stage, make_source(stage, None), tmp_path, stop_after=3)
     other = dataclasses.replace(stage, learning_rate=0.5)
