@@ -40,10 +40,16 @@ _DEFAULT_IMAGES = MappingProxyType(
 _DEFAULT_DEPTH_IMAGE = "/camera/depth/image_raw"
 _DEFAULT_RIGHT_IMAGE = "/camera/right/image_raw"
 
-# Fast DDS reads the first of these (the second since Kilted).
-_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+# Where Fast DDS looks for a profile, by the name of its package, which changed with Kilted.
+_PROFILE_VARIABLES = MappingProxyType(
+    {"fastrtps": "FASTRTPS_DEFAULT_PROFILES_FILE", "fastdds": "FASTDDS_DEFAULT_PROFILES_FILE"}
+)
 # Whoever set one of these has chosen their own transports.
-_TRANSPORT_CHOICES = (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "ROS_DISCOVERY_SERVER")
+_TRANSPORT_CHOICES = (
+    *_PROFILE_VARIABLES.values(),
+    "FASTDDS_BUILTIN_TRANSPORTS",
+    "ROS_DISCOVERY_SERVER",
+)
 
 
 class GraphError(ValueError):
@@ -286,7 +292,14 @@ def dds_environment(environment: Mapping[str, str]) -> dict[str, str]:
     if "fastrtps" not in environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
         return {}
     profile = str(config_file("fastdds.xml"))
-    return dict.fromkeys(_PROFILE_VARIABLES, profile)
+    prefixes = [Path(prefix) for prefix in environment.get("AMENT_PREFIX_PATH", "").split(":")]
+    # The old name makes Kilted warn, in every process.
+    known = [
+        variable
+        for package, variable in _PROFILE_VARIABLES.items()
+        if any((prefix / "share" / package).is_dir() for prefix in prefixes)
+    ]
+    return dict.fromkeys(known or _PROFILE_VARIABLES.values(), profile)
 
 
 def is_rectified_topic(image: str) -> bool:

@@ -161,8 +161,17 @@ def test_shipped_parameter_files_hold_known_settings_with_legal_values(sensor):
             assert built.odometry.mode == sensor
 
 
+def test_dds_profile_is_named_as_the_installed_fast_dds_reads_it(tmp_path):
+    profile = str(config_file("fastdds.xml"))
+    old, new = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+    assert dds_environment({}) == {old: profile, new: profile}  # not known which
+    for package, variable in (("fastrtps", old), ("fastdds", new)):
+        (tmp_path / package / "share" / package).mkdir(parents=True)
+        prefixes = f"{tmp_path / 'overlay'}:{tmp_path / package}"
+        assert dds_environment({"AMENT_PREFIX_PATH": prefixes}) == {variable: profile}
+
+
 def test_dds_profile_is_left_alone_if_the_user_chose():
-    assert set(dds_environment({}).values()) == {str(config_file("fastdds.xml"))}
     assert dds_environment({"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}) == {}
     assert dds_environment({"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}) == {}
     assert dds_environment({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}) == {}

@@ -56,12 +56,13 @@ def test_first_to_end_is_named_and_the_rest_is_ended():
 
 
 def test_children_get_the_whole_environment_and_the_dds_profile(tmp_path, monkeypatch):
-    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    for name in names:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SUPERPOINT_TEST_WORD", "word")
     code = (
         "import os; print(os.environ['SUPERPOINT_TEST_WORD'], os.environ['EXTRA'],"
-        "os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'])"
+        f"next(os.environ[name] for name in {names} if name in os.environ))"
     )
     out = tmp_path / "out.txt"
     with (
