@@ -5,7 +5,7 @@
 Tensors "on" it hold a CPU tensor that does the arithmetic, and refuse what CUDA's refuse: to meet
 a tensor of the host, to become an array. So it finds what a first run on a GPU would: something
 that was left on the host. It says nothing of speed, streams or CUDA's own rounding. Wants
-backend.cpp, compiled, in LD_PRELOAD; test_gpu_code.py does that. Written for PyTorch 2.13.
+backend.cpp, compiled, in LD_PRELOAD; test_gpu_code.py does that.
 """
 
 from __future__ import annotations
