@@ -292,12 +292,13 @@ def dds_environment(environment: Mapping[str, str]) -> dict[str, str]:
     if "fastrtps" not in environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
         return {}
     profile = str(config_file("fastdds.xml"))
-    prefixes = [Path(prefix) for prefix in environment.get("AMENT_PREFIX_PATH", "").split(":")]
+    prefixes = filter(None, environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep))
+    shares = [Path(prefix) / "share" for prefix in prefixes]
     # The old name makes Kilted warn, in every process.
     known = [
         variable
         for package, variable in _PROFILE_VARIABLES.items()
-        if any((prefix / "share" / package).is_dir() for prefix in prefixes)
+        if any((share / package).is_dir() for share in shares)
     ]
     return dict.fromkeys(known or _PROFILE_VARIABLES.values(), profile)
 

@@ -161,7 +161,7 @@ def test_shipped_parameter_files_hold_known_settings_with_legal_values(sensor):
             assert built.odometry.mode == sensor
 
 
-def test_dds_profile_is_named_as_the_installed_fast_dds_reads_it(tmp_path):
+def test_dds_profile_is_named_as_the_installed_fast_dds_reads_it(tmp_path, monkeypatch):
     profile = str(config_file("fastdds.xml"))
     old, new = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
     assert dds_environment({}) == {old: profile, new: profile}  # not known which
@@ -169,6 +169,8 @@ def test_dds_profile_is_named_as_the_installed_fast_dds_reads_it(tmp_path):
         (tmp_path / package / "share" / package).mkdir(parents=True)
         prefixes = f"{tmp_path / 'overlay'}:{tmp_path / package}"
         assert dds_environment({"AMENT_PREFIX_PATH": prefixes}) == {variable: profile}
+    monkeypatch.chdir(tmp_path / "fastrtps")  # no prefix, wherever it is called
+    assert dds_environment({"AMENT_PREFIX_PATH": ""}) == {old: profile, new: profile}
 
 
 def test_dds_profile_is_left_alone_if_the_user_chose():
