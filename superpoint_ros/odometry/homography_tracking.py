@@ -132,7 +132,8 @@ class HomographyTracker:
         )
 
     def _miss(self, observation: Observation) -> TrackingResult:
-        self._lost_frames += 1
+        if _num_usable(observation) >= self._config.estimation.min_inliers:
+            self._lost_frames += 1  # a dark frame does not speak against the reference
         self._state = TrackingState.LOST
         if self._lost_frames > self._max_lost_frames:
             self.start_new_map()

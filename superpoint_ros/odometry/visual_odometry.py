@@ -3,8 +3,9 @@
 """The odometry: one object for the node, the evaluator and the tests.
 
 States: INITIALIZING until there is a map, TRACKING, LOST when a frame finds no pose. A lost camera
-tries its recent keyframes on every frame; when that fails for too long a new map starts where the
-last pose was and `map_id` counts up: a pose never teleports without it.
+tries its recent keyframes on every frame; when that fails for too long, or when features of
+another network come, a new map starts where the last pose was and `map_id` counts up: a pose never
+teleports without it.
 """
 
 from __future__ import annotations
@@ -83,12 +84,12 @@ class OdometryConfig(Config):
 
     @property
     def min_features(self) -> int:
-        """Fewest features of a frame that a pose can come from, or in mono the first map."""
+        """Fewest features of a frame that the first map can come from."""
         if self.mode == "mono":
             return self.initialization.min_matches
         if self.mode == "homography":
             return self.homography.estimation.min_inliers
-        return self.tracking.min_inliers
+        return max(self.tracking.min_inliers, self.tracking.relocalization_inliers)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class VisualOdometry:
         self._early_views: deque[tuple[int, Observation]] = deque()  # (frame, view), oldest first
         self._frames_waited = 0  # for the start of a mono map
         self._last_stamp_ns: int | None = None
+        self._descriptor_dim: int | None = None
         self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
         self._motion = MotionModel()
         self._bundle = BundleThread(
@@ -208,6 +210,7 @@ class VisualOdometry:
                 "when time jumps back"
             )
         self._last_stamp_ns = observation.stamp_ns
+        self._check_network(observation)
         watch = Stopwatch()
         if self.config.mode == "homography":
             return self._planar.track(observation, watch)
@@ -257,10 +260,22 @@ class VisualOdometry:
         self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
         self._motion.reset()
 
+    def _check_network(self, observation: Observation) -> None:
+        """Start a new map when descriptors have another length: they compare with none before."""
+        if not len(observation.features):
+            return
+        before = self._descriptor_dim
+        self._descriptor_dim = observation.features.descriptors.shape[1]
+        if before not in (None, self._descriptor_dim):
+            self._planar.start_new_map()
+            self._start_new_map()
+
     def _start_new_map(self) -> None:
         stamp_ns = self._last_stamp_ns
         self._map_id += 1
         unseen_since_ns = self._motion.stamp_ns
+        if unseen_since_ns is None:  # no map came of the last start either
+            unseen_since_ns = self._unseen_since_ns
         local_map = LocalMap(self.config.local_map, self._map.noise)
         self._clear(self._T_world_cam, self._error, local_map)
         self._last_stamp_ns, self._unseen_since_ns = stamp_ns, unseen_since_ns

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from superpoint_ros.config import from_mapping
-from superpoint_ros.data import Array, TrackingResult, TrackingState
+from superpoint_ros.data import Array, Observation, TrackingResult, TrackingState
 from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.odometry import OdometryConfig, VisualOdometry
@@ -282,6 +282,56 @@ def test_a_long_blackout_starts_a_new_map_and_says_so(room: PointWorld) -> None:
     assert before is not None
     assert after is not None
     np.testing.assert_allclose(after, before, atol=1e-12)
+
+
+def with_descriptors(observation: Observation, dim: int) -> Observation:
+    """Return it as seen by a network whose descriptors are shorter."""
+    descriptors = observation.features.descriptors[:, :dim]
+    descriptors = descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True)
+    features = dataclasses.replace(observation.features, descriptors=descriptors)
+    return dataclasses.replace(observation, features=features)
+
+
+@pytest.mark.parametrize("mode", ["mono", "rgbd", "homography"])
+def test_another_network_starts_a_new_map_at_the_last_pose(mode: str, room: PointWorld) -> None:
+    odometry = VisualOdometry(config(mode))
+    poses = forward_curve(50)
+    results = [
+        odometry.track(with_descriptors(room.observe(k, T, mode == "rgbd"), 64 if k < 25 else 32))
+        for k, T in enumerate(poses)
+    ]
+    odometry.close()
+    assert [r.map_id for r in results] == [0] * 25 + [1] * 25
+    assert results[-1].state == TrackingState.TRACKING
+    if mode == "rgbd":
+        before, after = results[24].T_world_cam, results[25].T_world_cam
+        assert before is not None
+        assert after is not None
+        np.testing.assert_allclose(after, before, atol=1e-12)
+
+
+def test_another_network_while_lost_does_not_make_the_pose_certain(room: PointWorld) -> None:
+    """A map is due, but no frame could start it; then the network changes."""
+    odometry = VisualOdometry(config("rgbd", max_lost_frames=4))
+    poses = forward_curve(60)
+    run(odometry, room, poses[:10])
+    room.clutter = 40  # speaks against the map, and starts none without depth
+    for k in range(10, 40):
+        odometry.track(room.observe(k, poses[k], False, is_blind=True))
+    result = odometry.track(with_descriptors(room.observe(40, poses[40], True), 32))
+    odometry.close()
+    assert result.map_id == 2
+    assert result.covariance is not None
+    assert np.sqrt(np.diag(result.covariance)[:3]).min() > 0.1  # a second at half a metre a second
+
+
+def test_dark_frames_do_not_cost_a_homography_its_reference(plane: PointWorld) -> None:
+    plane.clutter = 0
+    odometry = VisualOdometry(config("homography", max_lost_frames=5))
+    results = run(odometry, plane, [np.eye(4)] * 30, blind=range(5, 25))
+    assert [r.state for r in results[5:25]] == [TrackingState.LOST] * 20
+    assert all(r.state == TrackingState.TRACKING for r in results[25:])
+    assert {r.map_id for r in results} == {0}
 
 
 def test_the_same_input_gives_the_same_bits(room: PointWorld) -> None:
