@@ -9,6 +9,7 @@ overrides. Nothing here imports ROS.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import sys
 import tempfile
@@ -134,7 +135,11 @@ ARGUMENTS = (
     Argument("image", "", "topic of the (left) image; default: /camera/image_raw"),
     Argument("camera_info", "", "topic of its calibration; default: camera_info beside the image"),
     Argument("depth_image", "", "topic of the depth registered to the image (rgbd)"),
-    Argument("depth_camera_info", "", "topic; default: camera_info beside the depth image"),
+    Argument(
+        "depth_camera_info",
+        "",
+        "topic; default: camera_info beside the depth image; tells whether that is registered",
+    ),
     Argument("right_image", "", "topic of the right image (stereo)"),
     Argument("right_camera_info", "", "topic; default: camera_info beside the right image"),
     Argument(
@@ -181,7 +186,7 @@ def vo_graph(
         depth_camera_info: Calibration of the depth image; empty: beside it.
         right_image: Right image (stereo); empty: /camera/right/image_raw.
         right_camera_info: Calibration of the right image; empty: beside it.
-        image_transport: raw or compressed; empty: told by the topic name, raw otherwise.
+        image_transport: raw or compressed; empty: told by the topic's name or `params_file`.
         depth_transport: The same for the depth image; also compressedDepth.
         params_file: YAML of the user; wins over the shipped ones.
         use_sim_time: Whether the nodes take their time from /clock.
@@ -198,32 +203,39 @@ def vo_graph(
         "image_transport", image or _DEFAULT_IMAGES[sensor], image_transport
     )
     remappings = {"image": image, "camera_info": camera_info or _beside(image)}
-    features: dict[str, Value] = {"use_sim_time": use_sim_time, "image_transport": image_transport}
-    tracker: dict[str, Value] = {"use_sim_time": use_sim_time, "image_transport": image_transport}
-    if is_rectified_topic(image):
-        tracker["image_rectified"] = True
+    # Only what was asked for: anything here wins over the user's file.
+    both: dict[str, Value] = {"use_sim_time": True} if use_sim_time else {}
+    if image_transport:
+        both["image_transport"] = image_transport
+    features, tracker = dict(both), dict(both)
     if sensor == "rgbd":
-        depth_image, tracker["depth_transport"] = _split_transport(
+        depth_image, depth_transport = _split_transport(
             "depth_transport",
             depth_image or _DEFAULT_DEPTH_IMAGE,
             depth_transport,
             DEPTH_TRANSPORTS,
         )
+        if depth_transport:
+            tracker["depth_transport"] = depth_transport
         remappings["depth/image"] = depth_image
         remappings["depth/camera_info"] = depth_camera_info or _beside(depth_image)
     if sensor == "stereo":
         right_image, right_transport = _split_transport(
             "image_transport", right_image or _DEFAULT_RIGHT_IMAGE, image_transport
         )
-        _check_choice("transport of the right image", right_transport, (image_transport,))
+        _check_choice(
+            "transport of the right image", right_transport or "raw", (image_transport or "raw",)
+        )
         features["stereo"] = True
         remappings["right/image"] = right_image
         remappings["right/camera_info"] = right_camera_info or _beside(right_image)
 
     files = {
-        FEATURES_NODE: config_file("features.yaml"),
-        TRACKER_NODE: config_file(f"tracker_{sensor}.yaml"),
+        FEATURES_NODE: [config_file("features.yaml")],
+        TRACKER_NODE: [config_file(f"tracker_{sensor}.yaml")],
     }
+    if is_rectified_topic(image):
+        files[TRACKER_NODE].append(config_file("tracker_rectified.yaml"))
     values = {
         FEATURES_NODE: {**features, **overrides.get(FEATURES_NODE, {})},
         TRACKER_NODE: {**tracker, **overrides.get(TRACKER_NODE, {})},
@@ -235,7 +247,7 @@ def vo_graph(
         name="",
         namespace="/" + namespace.strip("/"),
         remappings=tuple(remappings.items()),
-        params_files=(*map(str, files.values()), *own_files),
+        params_files=(*map(str, itertools.chain(*files.values())), *own_files),
         overrides=values,
     )
     if composed and not features_only:
@@ -246,7 +258,7 @@ def vo_graph(
             executable=name,
             module=f"{PACKAGE}.ros.{name}",
             name=name,
-            params_files=(str(files[name]), *own_files),
+            params_files=(*map(str, files[name]), *own_files),
             overrides={name: values[name]},
         )
         for name in ([FEATURES_NODE] if features_only else [FEATURES_NODE, TRACKER_NODE])
@@ -318,12 +330,12 @@ def _beside(image: str) -> str:
 def _split_transport(
     name: str, topic: str, transport: str, choices: tuple[str, ...] = TRANSPORTS
 ) -> tuple[str, str]:
-    """Return the base topic and its transport."""
+    """Return the base topic and its transport; empty: neither names one."""
     base, _, last = topic.rpartition("/")
     if base and last in choices and last != "raw":
         topic, transport = base, transport or last
     _check_choice(name, transport or "raw", choices)
-    return topic, transport or "raw"
+    return topic, transport
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

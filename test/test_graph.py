@@ -40,7 +40,20 @@ def by_name(graph):
 )
 def test_the_name_tells_that_images_are_rectified(image, is_rectified):
     node = by_name(vo_graph("mono", image=image))["tracker_node"]
-    assert node.overrides["tracker_node"].get("image_rectified", False) == is_rectified
+    files = [Path(file).name for file in node.params_files]
+    assert ("tracker_rectified.yaml" in files) == is_rectified
+    assert "image_rectified" not in node.overrides["tracker_node"]  # the user's file may deny it
+
+
+def test_what_was_not_asked_for_leaves_the_users_file_alone(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("{}")
+    image = "/left/image_rect"
+    graph = vo_graph("rgbd", image=image, depth_image="/depth/image", params_file=str(mine))
+    assert [dict(node.overrides[node.name]) for node in graph] == [{}, {}]
+    assert graph[1].params_files[-1] == str(mine)
+    rectified = yaml.safe_load(config_file("tracker_rectified.yaml").read_text())
+    assert rectified == {"/**/tracker_node": {"ros__parameters": {"image_rectified": True}}}
 
 
 def test_mono_is_two_processes_in_one_namespace():
