@@ -91,6 +91,13 @@ CHANNELS = (
     Channel(
         "tracker_node",
         "in",
+        "depth/camera_info",
+        "sensor_msgs/CameraInfo",
+        "rgbd, need not come: that of the depth image, to notice depth that is not registered",
+    ),
+    Channel(
+        "tracker_node",
+        "in",
         "right/features",
         "superpoint_ros/Features",
         "stereo: from features_node with stereo: true",

@@ -32,7 +32,7 @@ from superpoint_ros.profiling import Stopwatch
 from superpoint_ros.ros.conversions import DESCRIPTOR_DTYPES, features_to_message, stamp_to_ns
 from superpoint_ros.ros.diagnostics import PERIOD_S, Counters, Diagnostics
 from superpoint_ros.ros.links import describe_links
-from superpoint_ros.ros.runner import ManagedNode, Worker, run
+from superpoint_ros.ros.runner import FAILURE, ManagedNode, Worker, run
 from superpoint_ros.ros.stamp_pairing import StampPairing
 from superpoint_ros.ros.stamps import StampWatch
 from superpoint_ros.ros.subscriptions import (
@@ -44,6 +44,7 @@ from superpoint_ros.ros.subscriptions import (
 
 NODE_NAME = "features_node"
 _REFRESH_S = 0.25
+_SILENCE_S = 3.0
 _STEREO_DEPTH = 5
 
 
@@ -106,7 +107,7 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
             Diagnostics(self, self.counters, self.problems, self._describe_links),
             Diagnostics.destroy,
         )
-        self._worker = Worker(self._extract, capacity=1, logger=self.get_logger())
+        self._worker = self.make_worker(self._extract, capacity=1)
         self._images = [self._subscribe("image", self._on_image)]
         self._stamps = StampWatch(self._images[0].topic)
         self._pairing: StampPairing | None = None
@@ -121,7 +122,7 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
             )
         self.own_steady_timer(PERIOD_S, self._diagnostics.publish)
         self.own_steady_timer(_REFRESH_S, self._refresh)
-        self._started = time.monotonic()
+        self._last_image = time.monotonic()
         self.get_logger().info(
             f"{self._extractor.model_id} on {self._extractor.engine.name}, "
             f"images from {' and '.join(images.topic for images in self._images)}"
@@ -159,17 +160,26 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         return worker is None or worker.stop()
 
     def _refresh(self) -> None:
+        now = time.monotonic()
+        age = now - self.active_since
         troubles = [trouble for images in self._images if (trouble := images.refresh())]
+        if not troubles and self.is_active:
+            seconds = now - max(self._last_image, self.active_since)
+            if seconds > _SILENCE_S:
+                troubles.append(
+                    f"nothing has come on {self._images[0].topic} for {_SILENCE_S:g} s, though it "
+                    "has a publisher: does the camera run?"
+                )
         if not troubles:
             self.problems.clear("topic")
-        elif time.monotonic() - self._started > 2.0:
+        elif age > 2.0:
             self.problems.report("topic", "; ".join(troubles))
         if self._pairing is not None:
             self.counters.add("unpaired", self._pairing.count_lost())
             trouble = self._pairing.trouble()
             if trouble:
                 self.problems.report("pairing", trouble)
-        if time.monotonic() - self._started > 2.0:
+        if age > 2.0:
             self.check_clock()
         trouble = self._stamps.trouble()
         if trouble:
@@ -182,6 +192,7 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         if not self.is_active or self._worker is None:
             return
         self.counters.add("received")
+        self._last_image = time.monotonic()
         self._stamps.add(stamp_to_ns(message.header.stamp), self.get_clock().now().nanoseconds)
         if not (self._is_wanted() or self.config.always_extract):
             self.counters.add("idle")
@@ -246,6 +257,7 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
                     )
                     publisher.publish(message)
         self.counters.add("published")
+        self.problems.clear(FAILURE)
         total_ms = 1e3 * (time.perf_counter() - job.arrival)
         self._diagnostics.add_latency({**watch.latency_ms, "total": total_ms})
 

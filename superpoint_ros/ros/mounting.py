@@ -24,7 +24,7 @@ class MountingFinder:
         node: Whose TF is asked.
         base_frame: Frame whose pose is wanted; empty: the camera's own.
         T_base_cam: Where the optical frame sits in it (4, 4); None: TF knows.
-        tf_timeout: How long TF may take from now on, seconds.
+        tf_timeout: How long TF may take from the first question on, seconds.
         problems: Hears of a TF tree that cannot answer.
 
     Attributes:
@@ -43,7 +43,8 @@ class MountingFinder:
         self._node = node
         self._base_frame = base_frame
         self._T_base_cam = T_base_cam
-        self._deadline = time.monotonic() + tf_timeout
+        self._tf_timeout = tf_timeout
+        self._deadline: float | None = None
         self._problems = problems
         self._tf_buffer: Any = None
         if base_frame and T_base_cam is None:
@@ -91,6 +92,8 @@ class MountingFinder:
 
     def _look_up(self, camera_frame: str, is_working: Callable[[], bool]) -> Mounting | None:
         base = self._base_frame
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._tf_timeout
         while True:
             T_base_cam = self._tf_buffer.lookup(base, camera_frame)
             if T_base_cam is not None:

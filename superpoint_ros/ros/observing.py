@@ -20,6 +20,9 @@ from superpoint_ros.profiling import Stopwatch
 from superpoint_ros.ros.conversions import MessageError, features_from_message, stamp_to_ns
 from superpoint_ros.ros.log import Problems
 
+# Two calibrations of one lens differ by less, a depth sensor beside it by more.
+_SAME_FOCAL_LENGTH = 0.05
+
 
 @dataclass(frozen=True)
 class LocalFeatures:
@@ -61,6 +64,7 @@ class ObservationMaker:
         self._problems = problems
         # Of the (left) and of the right image, with their topics.
         self._cameras: list[tuple[Camera, str] | None] = [None, None]
+        self._depth_camera: tuple[Camera, str] | None = None
 
     def set_camera(self, message: Any, topic: str, is_right: bool = False) -> None:
         """Take a camera_info; one that cannot be used is reported and passed over."""
@@ -79,6 +83,33 @@ class ObservationMaker:
         if self.is_calibrated:
             self._problems.clear("calibration")
             self._problems.clear("camera_info")
+        self._compare_depth_camera()
+
+    def set_depth_camera(self, message: Any, topic: str) -> None:
+        """Take the camera_info of the depth image, which only tells whether that is registered."""
+        try:
+            self._depth_camera = (Camera.from_message(message, self._is_rectified), topic)
+        except CalibrationError:
+            return  # nothing is computed from it
+        self._compare_depth_camera()
+
+    def _compare_depth_camera(self) -> None:
+        """Report depth seen by another lens: it has the image's size often, its places never."""
+        left = self._cameras[0]
+        if left is None or self._depth_camera is None:
+            return
+        (camera, topic), (depth, depth_topic) = left, self._depth_camera
+        ratio = depth.K[0, 0] / camera.K[0, 0]
+        if abs(ratio - 1.0) < _SAME_FOCAL_LENGTH:
+            self._problems.clear("depth")
+            return
+        self._problems.report(
+            "depth",
+            f"depth is not registered to the image: {depth_topic} has a focal length of "
+            f"{depth.K[0, 0]:.0f} pixels, {topic} {camera.K[0, 0]:.0f}; use the topic of aligned "
+            "depth (align_depth of the driver, or depth_image_proc's register node), or name its "
+            "camera_info",
+        )
 
     @property
     def is_calibrated(self) -> bool:

@@ -36,10 +36,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.signals import SignalHandlerOptions
 
 from superpoint_ros.config import Config, ConfigError
+from superpoint_ros.ros.diagnostics import Counters
 from superpoint_ros.ros.log import REPEAT_S, Problems
 from superpoint_ros.ros.parameters import NodeParameters, rewrite_rcl_error
 
 DEFAULT_NAMESPACE = "superpoint"
+FAILURE = "failure"  # key of the problem that is a bug, or a device out of memory
 # A worker that is in the middle of a frame gets this long to finish it after SIGINT.
 _JOIN_TIMEOUT_S = 1.0
 _SPIN_PERIOD_S = 0.1
@@ -63,10 +65,24 @@ ThingT = TypeVar("ThingT")
 
 
 class Worker(Generic[JobT]):
-    """One thread that takes jobs in order; when too many wait, the oldest is dropped."""
+    """One thread that takes jobs in order; when too many wait, the oldest is dropped.
 
-    def __init__(self, work: Callable[[JobT], None], capacity: int, logger: Any) -> None:
+    Args:
+        work: Does one job.
+        capacity: Jobs that may wait.
+        logger: Hears of what `work` raises, with its traceback.
+        on_failure: Called with it.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[JobT], None],
+        capacity: int,
+        logger: Any,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
         self._work = work
+        self._on_failure = on_failure
         self._jobs: deque[JobT] = deque()
         self._capacity = capacity
         self._logger = logger
@@ -120,10 +136,11 @@ class Worker(Generic[JobT]):
                 self._is_busy = True
             try:
                 self._work(job)
-            except Exception:
+            except Exception as error:
                 # The rim: a bug on one frame must not end a robot's odometry in silence.
                 if not self._is_stopping:
                     self._say(traceback.format_exc())
+                    self._on_failure(error)
 
     def _say(self, trace: str) -> None:
         """Log a bug, the same one at most every ten seconds."""
@@ -160,7 +177,9 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
             self.destroy_node()
             raise ConfigError(f"{name}: parameter {error}") from None
         self.problems = Problems(self.get_logger())
+        self.counters = Counters()
         self.is_active = False
+        self.active_since = time.monotonic()
         self._owned = contextlib.ExitStack()
         self._failure: BaseException | None = None
         self._is_starting = False
@@ -191,6 +210,16 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
 
     def on_config(self, config: ConfigT) -> None:
         """Take over settings that changed while running."""
+
+    def make_worker(self, work: Callable[[JobT], None], capacity: int) -> Worker[JobT]:
+        """Start a thread; the problem `FAILURE` tells of what it raises, until that is cleared."""
+
+        def on_failure(error: Exception) -> None:
+            self.counters.add("bad")
+            what = f"{type(error).__name__}: {_one_line(error)}"
+            self.problems.report(FAILURE, f"a frame failed ({what}): the log has the traceback")
+
+        return Worker(work, capacity, self.get_logger(), on_failure)
 
     def own_steady_timer(self, period_s: float, callback: Callable[[], None]) -> None:
         """Own a timer of the computer's own time: it fires also while /clock stands still."""
@@ -239,6 +268,7 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to answer."""
+        self.active_since = time.monotonic()
         self.is_active = True
         return super().on_activate(state)
 

@@ -22,6 +22,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Empty
@@ -56,7 +57,7 @@ from superpoint_ros.ros.links import describe_links, describe_subscription
 from superpoint_ros.ros.mounting import MountingFinder
 from superpoint_ros.ros.observing import ObservationMaker
 from superpoint_ros.ros.path import PathPublisher
-from superpoint_ros.ros.runner import ManagedNode, Worker, run
+from superpoint_ros.ros.runner import FAILURE, ManagedNode, Worker, run
 from superpoint_ros.ros.stamp_pairing import JUMP_BACK_NS, StampPairing
 from superpoint_ros.ros.subscriptions import (
     FEATURES_QOS,
@@ -86,8 +87,8 @@ class TrackerConfig(Config):
     )
     tf_timeout: float = option(
         1.0,
-        "how long to wait for base_frame <- camera in TF, seconds; a camera that TF does not know "
-        "by then is published itself",
+        "how long the first frame waits for base_frame <- camera in TF, seconds; a camera that TF "
+        "does not know by then is published itself",
         minimum=0.0,
         maximum=600.0,
     )
@@ -168,11 +169,13 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._is_paused = False
         self._pending_reset: tuple[Array | None] | None = None  # T_odom_base or None
         self._num_poor = 0  # frames in a row with too few features
+        self._descriptor_dim: int | None = None
+        self._last_result = TrackingResult(0, TrackingState.INITIALIZING)
         self._run = 0  # counts jumps back of time
         self._last_tracked_ns: int | None = None
         self._last_intake_ns: int | None = None
         self._map_due = 0.0
-        self._activated = self._last_frame = time.monotonic()
+        self._last_frame = time.monotonic()
         self._mountings = self.own(
             MountingFinder(self, config.base_frame, T_base_cam, config.tf_timeout, self.problems),
             MountingFinder.destroy,
@@ -180,7 +183,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._tf = self._make_broadcaster() if config.publish_tf else None
         self._is_set_up = True
         self._make_outputs()
-        self._worker = Worker(self._track, config.queue_size, self.get_logger())
+        self._worker = self.make_worker(self._track, config.queue_size)
         self._make_inputs()
         self.own_steady_timer(PERIOD_S, self._diagnostics.publish)
         self.own_steady_timer(_REFRESH_S, self._refresh)
@@ -228,6 +231,13 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             topic = transport_topic(self, "depth/image", config.depth_transport)
             self._depths = self._subscribe(kind, topic, self._on_partner, 10)
             self._pairing = self._pair_with(self._depths.topic)
+            # It may never come, so nobody asks what it says of its publishers.
+            self._depth_infos = self.own(
+                MatchingSubscription(
+                    self, CameraInfo, "depth/camera_info", self._on_depth_camera_info, 10
+                ),
+                MatchingSubscription.destroy,
+            )
         if config.odometry.mode == "stereo":
             self._right_infos = self._subscribe(
                 CameraInfo, "right/camera_info", self._on_right_camera_info, 10
@@ -295,8 +305,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._last_frame = time.monotonic()
         stamp_ns = stamp_to_ns(frame.header.stamp)
         if self._is_paused:
-            paused = TrackingResult(stamp_ns, TrackingState.PAUSED)
-            self._publish_status(paused, frame.header, 0)
+            self._publish_paused(stamp_ns, frame.header)
             return
         with self._lock:
             if not self._is_in_order(stamp_ns):
@@ -341,12 +350,16 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     def _on_camera_info(self, message: Any) -> None:
         self._observations.set_camera(message, self._infos.topic)
 
+    def _on_depth_camera_info(self, message: Any) -> None:
+        self._observations.set_depth_camera(message, self._depth_infos.topic)
+
     def _on_right_camera_info(self, message: Any) -> None:
         self._observations.set_camera(message, self._right_infos.topic, is_right=True)
 
     def _refresh(self) -> None:
         """Adapt subscriptions, and say why nothing comes."""
-        age = time.monotonic() - self._activated
+        now = time.monotonic()
+        age = now - self.active_since
         troubles = [subscription.refresh() for subscription in self._inputs]
         sentences = [trouble for trouble in troubles if trouble]
         if sentences and age > 2.0:
@@ -355,8 +368,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             self.problems.clear("topic")
         if age > 2.0:
             self.check_clock()
-        is_silent = time.monotonic() - self._last_frame > _SILENCE_S
-        if is_silent and self.takes_features_by_topic and self.is_active and age > _SILENCE_S:
+        is_silent = now - max(self._last_frame, self.active_since) > _SILENCE_S
+        if is_silent and self.takes_features_by_topic and self.is_active:
             topic = self.resolve_topic_name("features")
             who = "nobody publishes" if not self.count_publishers(topic) else "nothing comes on"
             self.problems.report("features", f"{who} {topic}: is features_node running on images?")
@@ -377,24 +390,28 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         return response
 
     def _on_reset_to_pose(self, request: Any, response: Any) -> Any:
-        if self._mountings.depends_on_tf:
-            self.problems.report(
-                "reset",
-                "reset_odom_to_pose is refused: the camera's place on "
-                f"{self.config.base_frame} has not been found in TF yet; call it when odometry "
-                "comes, or set camera_in_base",
+        numbers = (request.x, request.y, request.z, request.roll, request.pitch, request.yaw)
+        obstacle = ""
+        if self.config.odometry.mode == "homography":
+            obstacle = "a homography has no pose; reset_odom starts it anew"
+        elif not np.isfinite(numbers).all():
+            obstacle = f"{', '.join(f'{number:g}' for number in numbers)} are not all finite"
+        elif self._mountings.depends_on_tf:
+            obstacle = (
+                f"the camera's place on {self.config.base_frame} has not been found in TF yet; "
+                "call it when odometry comes, or set camera_in_base"
             )
+        if obstacle:
+            self.get_logger().error(f"reset_odom_to_pose is refused: {obstacle}")
             return response
-        self.problems.clear("reset")
-        T_odom_base = pose_from_rpy(
-            request.x, request.y, request.z, request.roll, request.pitch, request.yaw
-        )
         with self._lock:
-            self._pending_reset = (T_odom_base,)
+            self._pending_reset = (pose_from_rpy(*numbers),)
         return response
 
     def _on_pause(self, request: Any, response: Any) -> Any:
         self._is_paused = True
+        if self._worker is not None:
+            self.counters.add("dropped", self._worker.clear())
         return response
 
     def _on_resume(self, request: Any, response: Any) -> Any:
@@ -427,15 +444,18 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             return
         self.problems.clear("frame")
         self._check_richness(observation.features)
-        self._mountings.find(header.frame_id, lambda: self._worker is not None)
+        if self.config.odometry.mode != "homography":  # which has no pose to publish
+            self._mountings.find(header.frame_id, lambda: self._worker is not None)
         if not self._is_next(job):
             return
+        self._check_network(observation.features)
         with watch.stage("odometry"):
             result = self._odometry.track(observation)
         latency = {"features": float(job.frame.latency_ms), **watch.latency_ms}
         latency.update(result.latency_ms)
-        result = dataclasses.replace(result, latency_ms=latency)
+        self._last_result = result = dataclasses.replace(result, latency_ms=latency)
         self._publish(result, header, observation.features)
+        self.problems.clear(FAILURE)
         self._diagnostics.add_latency(latency)
 
     def _check_richness(self, features: Features) -> None:
@@ -452,6 +472,17 @@ class TrackerNode(ManagedNode[TrackerConfig]):
                 f"images of {width} x {height} give {len(features)} keypoints, a map needs "
                 f"{self.config.odometry.min_features}: they are too small, dark or blurred, or "
                 "keypoints.detection_threshold of features_node is too high",
+            )
+
+    def _check_network(self, features: Features) -> None:
+        """Say why a new map starts when the descriptors' length changes."""
+        if not len(features):
+            return
+        before, self._descriptor_dim = self._descriptor_dim, features.descriptors.shape[1]
+        if before not in (None, self._descriptor_dim):
+            self.get_logger().warning(
+                f"descriptors have {self._descriptor_dim} elements now, {before} before: "
+                "another network, a new map starts"
             )
 
     def _is_next(self, job: _Job) -> bool:
@@ -529,6 +560,18 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             if self._is_wanted("local_map"):
                 points = mounting.points(self._odometry.landmarks_world())
                 self._outputs["local_map"].publish(points_to_cloud(points, odom_header))
+
+    def _publish_paused(self, stamp_ns: int, header: Any) -> None:
+        """Publish the state PAUSED, with the map as it was left."""
+        last = self._last_result
+        paused = TrackingResult(
+            stamp_ns,
+            TrackingState.PAUSED,
+            num_landmarks=last.num_landmarks,
+            num_keyframes=last.num_keyframes,
+            map_id=last.map_id,
+        )
+        self._publish_status(paused, header, 0)
 
     def _publish_status(self, result: TrackingResult, header: Any, num_keypoints: int) -> None:
         status = status_to_message(result, header, self.config.odometry.mode, num_keypoints)

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.ros
 REPOSITORY = Path(__file__).resolve().parents[2]
 _numbers = itertools.count()
 # Topics that stereo alone has.
+DEPTH = (("in", "depth/image"), ("in", "depth/camera_info"))
 RIGHT = (
     ("in", "right/image"),
     ("in", "right/features"),
@@ -80,9 +81,9 @@ def _interface(node):
         (
             "tracker_node",
             {"odometry.mode": "mono"},
-            {("in", "image"), ("in", "depth/image"), *RIGHT},
+            {("in", "image"), *DEPTH, *RIGHT},
         ),
-        ("tracker_node", {"odometry.mode": "stereo"}, {("in", "image"), ("in", "depth/image")}),
+        ("tracker_node", {"odometry.mode": "stereo"}, {("in", "image"), *DEPTH}),
     ],
 )
 def test_the_documented_channels_are_those_of_the_node(name, parameters, absent, context, weights):

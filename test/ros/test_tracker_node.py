@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -21,10 +22,11 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
 
-from superpoint_ros.data import Features
+from superpoint_ros.data import Features, TrackingState
 from superpoint_ros.ros import conversions
 from superpoint_ros.ros.observing import LocalFeatures
 from superpoint_ros.ros.tracker_node import TrackerNode
+from superpoint_ros.srv import ResetPose
 
 pytestmark = pytest.mark.ros
 
@@ -224,3 +226,138 @@ def test_an_inactive_node_leaves_the_frames_that_wait(make_node):
     node.trigger_activate()
     node.take_features(local_features(9 * SECOND))
     assert wait(lambda: node._odometry_stamps == [1 * SECOND, 9 * SECOND])
+
+
+def features_of_length(stamp_ns, dim):
+    frame = local_features(stamp_ns)
+    rng = np.random.default_rng(3)
+    descriptors = rng.standard_normal((len(frame.features), dim)).astype(np.float32)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    features = dataclasses.replace(frame.features, descriptors=descriptors)
+    return dataclasses.replace(frame, features=features)
+
+
+@pytest.mark.parametrize("mode", ["rgbd", "homography"])
+def test_another_network_starts_a_new_map(make_node, mode):
+    node = make_node(**{"odometry.mode": mode, "base_frame": ""})
+    start(node)
+    results = record_statuses(node)
+    for number, dim in enumerate((16, 16, 32, 32), start=1):
+        node.take_features(features_of_length(number * SECOND // 10, dim))
+        if mode == "rgbd":
+            node._on_partner(depth_message(number * SECOND // 10))
+    assert wait(lambda: len(results) == 4), node.problems.sentences()
+    assert [result.map_id for result in results] == [0, 0, 1, 1]
+    assert all(result.state == TrackingState.TRACKING for result in results)
+
+
+def record_statuses(node):
+    results = []
+    publish = node._publish_status
+
+    def record(result, *arguments):
+        publish(result, *arguments)
+        results.append(result)
+
+    node._publish_status = record
+    return results
+
+
+def test_a_frame_that_fails_is_told_until_the_next_good_one(make_node):
+    node = make_node(base_frame="")
+    start(node)
+    track = node._odometry.track
+
+    def fail(observation):
+        raise RuntimeError("out of memory")
+
+    node._odometry.track = fail
+    node.take_features(local_features(1 * SECOND))
+    assert wait(lambda: node.counters["bad"] == 1)
+    assert wait(lambda: "RuntimeError: out of memory" in node.problems.sentences()["failure"])
+    node._odometry.track = track
+    node.take_features(local_features(2 * SECOND))
+    assert wait(lambda: not node.problems.sentences())
+
+
+def test_a_pause_leaves_the_map_as_it_is(make_node):
+    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+    start(node)
+    results = record_statuses(node)
+
+    def feed(number):
+        node.take_features(local_features(number * SECOND // 10))
+        node._on_partner(depth_message(number * SECOND // 10))
+        return wait(lambda: len(results) == number)
+
+    node._on_reset(None, None)
+    assert feed(1)
+    assert feed(2)
+    is_in_hand, may_go_on = hold(node)
+    for number in (3, 4, 5):
+        node.take_features(local_features(number * SECOND // 10))
+        node._on_partner(depth_message(number * SECOND // 10))
+    assert is_in_hand.wait(10.0)
+    node._on_pause(None, None)
+    assert node.counters["dropped"] == 2  # those that waited
+    may_go_on.set()
+    assert wait(lambda: len(results) == 3)
+    node.take_features(local_features(6 * SECOND // 10))
+    before, paused = results[-2:]
+    assert paused.state == TrackingState.PAUSED
+    assert before.map_id == paused.map_id == 1
+    assert before.num_landmarks == paused.num_landmarks > 0
+    assert before.num_keyframes == paused.num_keyframes > 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_pose_that_is_not_finite_is_refused(make_node, value):
+    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+    start(node)
+    node._on_reset_to_pose(ResetPose.Request(yaw=value), None)
+    assert node._pending_reset is None
+    node._on_reset_to_pose(ResetPose.Request(yaw=1.0), None)
+    assert np.isfinite(node._pending_reset[0]).all()
+
+
+def test_tf_has_its_time_from_the_first_frame_on(make_node):
+    node = make_node(**{"odometry.mode": "rgbd", "tf_timeout": 0.5})
+    start(node)
+    time.sleep(0.6)  # the camera is started later
+    finder = node._mountings
+    is_asked = threading.Event()
+    lookup = finder._tf_buffer.lookup
+
+    def look_up(*frames):
+        is_asked.set()
+        return lookup(*frames)
+
+    finder._tf_buffer.lookup = look_up
+    node.take_features(local_features(1 * SECOND))
+    node._on_partner(depth_message(1 * SECOND))
+    assert is_asked.wait(10.0)
+    finder._tf_buffer.lookup = lambda *frames: np.eye(4)
+    assert wait(lambda: finder.mounting is not None)
+    assert finder.mounting.child_frame == "base_link"
+
+
+def test_a_homography_asks_nothing_of_tf(make_node):
+    node = make_node(tf_timeout=600.0)
+    start(node)
+    node.take_features(local_features(1 * SECOND))
+    assert wait(lambda: node.counters["tracked"] == 1)
+    assert not node.problems.sentences()
+
+
+def test_depth_of_another_lens_is_noticed(make_node):
+    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+    start(node)
+    height, width = SIZE_HW
+    other = K.copy()
+    other[0, 0] *= 0.65
+    node._on_depth_camera_info(CameraInfo(height=height, width=width, k=other.ravel()))
+    assert "depth is not registered to the image" in node.problems.sentences()["depth"]
+    node._on_depth_camera_info(CameraInfo(height=height, width=width, k=K.ravel()))
+    assert not node.problems.sentences()
+    node._on_depth_camera_info(CameraInfo(height=height, width=width))  # all zero
+    assert not node.problems.sentences()

@@ -1,0 +1,57 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The features node in this process: what it says of a camera that is silent."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip install .")
+
+import rclpy
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+
+from superpoint_ros.ros.conversions import image_to_message, make_header
+from superpoint_ros.ros.features_node import FeaturesNode
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def node(monkeypatch, tiny_weights):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    weights = Parameter("weights", value=str(tiny_weights))
+    node = FeaturesNode(context=context, parameter_overrides=[weights])
+    yield node
+    node.stop_work()
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_a_camera_that_is_there_but_silent_is_reported(node, monkeypatch):
+    now = time.monotonic()
+    monkeypatch.setattr("superpoint_ros.ros.features_node.time.monotonic", lambda: now)
+    node.create_publisher(Image, "image", 1)
+    node.trigger_configure()
+    now += 60.0
+    node._refresh()
+    assert not node.problems.sentences()  # it is not active, so nothing should come
+    node.trigger_activate()
+    node._refresh()
+    assert not node.problems.sentences()
+    now += 3.5
+    node._refresh()
+    topic = node.resolve_topic_name("image")
+    assert f"nothing has come on {topic} for 3 s" in node.problems.sentences()["topic"]
+    image = np.zeros((48, 80), np.uint8)
+    node._on_image(image_to_message(image, make_header(1, "camera")))
+    node._refresh()
+    assert "topic" not in node.problems.sentences()
