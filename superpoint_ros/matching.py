@@ -248,4 +248,7 @@ def _best_of_pairs(
         best_of_b = np.full(int(b.max()) + 1, -np.inf, dtype=cosine.dtype)
         np.maximum.at(best_of_b, b, cosine)
         keep &= cosine == best_of_b[b]
+        kept = np.flatnonzero(keep)
+        _, first = np.unique(b[kept], return_index=True)  # of several that are equally near to b
+        keep = np.isin(np.arange(len(keep)), kept[first])
     return np.stack([a[keep], b[keep]], axis=1).astype(np.int64)

@@ -163,3 +163,19 @@ def test_inputs_are_left_alone(rng: np.random.Generator) -> None:
     before = a.descriptors.copy()
     match(a, a, MatchConfig(max_ratio=0.5))
     assert np.array_equal(a.descriptors, before)
+
+
+def test_of_several_equally_near_the_first_is_the_partner():
+    """Two landmarks of one track have one descriptor; both matchers answer alike."""
+    rng = np.random.default_rng(8)
+    row = rng.normal(size=(1, 16)).astype(np.float32)
+    row /= np.linalg.norm(row)
+    others = rng.normal(size=(40, 16)).astype(np.float32)
+    others /= np.linalg.norm(others, axis=1, keepdims=True)
+    descriptors = np.concatenate([row, row, others])
+    places = np.concatenate([[[5.0, 5.0], [6.0, 5.0]], rng.uniform(50, 90, (40, 2))])
+    a = Features(places.astype(np.float32), np.ones(42), descriptors, (100, 100))
+    b = Features(places[[0]].astype(np.float32), np.ones(1), row, (100, 100))
+    config = MatchConfig(min_similarity=0.9)
+    assert match_guided(a, b, places, 10.0, config).tolist() == [[0, 0]]
+    assert match(a, b, config).tolist() == [[0, 0]]
