@@ -86,6 +86,10 @@ class Observation:
         depth: (N,) float64, metres along the optical axis; NaN where unknown.
         K: (3, 3) float64 pinhole intrinsics, pixels.
         depth_sigma: (N,) float64, standard deviation of `depth`, metres; NaN where unknown.
+        outline: (M, 2) float64, the border of the image undistorted likewise, in ascending order
+            of the angle around the principal point; None: as without distortion.
+        pixel_scale: (N,) float64, how many pixels of the pinhole image a pixel of the raw one is
+            long at each keypoint; None: one, as without distortion.
     """
 
     stamp_ns: int
@@ -94,6 +98,8 @@ class Observation:
     depth: Array
     K: Array
     depth_sigma: Array
+    outline: Array | None = None
+    pixel_scale: Array | None = None
 
     def __post_init__(self) -> None:
         n = len(self.features)

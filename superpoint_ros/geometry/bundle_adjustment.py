@@ -41,7 +41,8 @@ class BundleSamples:
 
     Attributes:
         cameras: (C, 6, S) error of the cameras, tangent as in `se3`. Only fixed ones are read.
-        noise: (M, 3, S) error of x, y and depth, in units of `pixel_sigma` and `depth_sigma`.
+        noise: (M, 3, S) error of x, y and depth, in units of `pixel_sigma` (times `pixel_scale`)
+            and `depth_sigma`.
     """
 
     cameras: Array
@@ -67,6 +68,7 @@ class BundleProblem:
             turns linear that much earlier.
         depth_follows_x: Correlation of the errors of inverse depth and x.
         samples: Where errors are to be followed; None: nowhere.
+        pixel_scale: (M,) length of a raw pixel in those of `pixels`; None: one.
     """
 
     T_world_cam: Array
@@ -81,6 +83,7 @@ class BundleProblem:
     noise_scale: Array = field(default_factory=lambda: np.ones(2))
     depth_follows_x: float = 0.0
     samples: BundleSamples | None = None
+    pixel_scale: Array | None = None
 
     @property
     def has_free_scale(self) -> bool:
@@ -139,7 +142,7 @@ def adjust_bundle(
 
     Args:
         problem: The start and the measurements.
-        pixel_sigma: Standard deviation of a keypoint, pixels.
+        pixel_sigma: Standard deviation of a keypoint, raw pixels.
         max_iterations: Most Levenberg-Marquardt iterations.
 
     Returns:
@@ -248,6 +251,8 @@ class _Solver:
         self._inverse_depth = np.where(self._has_depth, inverse_depth, 0.0)
         self._scale = np.empty((len(self._order), 3))  # one over each standard deviation
         self._scale[:, :2] = 1.0 / pixel_sigma
+        if problem.pixel_scale is not None:
+            self._scale[:, :2] /= problem.pixel_scale[self._order, None]
         self._scale[:, 2] = np.where(self._has_depth, 1.0, 0.0)
         self._scale[:, 2] /= np.where(self._has_depth, inverse_sigma, 1.0)
         K = problem.K[self._camera]
@@ -419,7 +424,10 @@ def _moved(G: Array, xi: Array) -> Array:
 
 
 def squared_errors_px(problem: BundleProblem, T_world_cam: Array, points_world: Array) -> Array:
-    """Return the squared reprojection error (M,) of every observation; inf behind the camera."""
+    """Return the squared reprojection error (M,) of every observation, raw pixels.
+
+    It is inf behind the camera.
+    """
     R = T_world_cam[problem.camera_index, :3, :3]
     offset = points_world[problem.point_index] - T_world_cam[problem.camera_index, :3, 3]
     points_cam = np.einsum("mji,mj->mi", R, offset)
@@ -428,4 +436,6 @@ def squared_errors_px(problem: BundleProblem, T_world_cam: Array, points_world: 
     plane = points_cam[:, :2] / z[:, None]
     pixels = np.einsum("mij,mj->mi", K[:, :2, :2], plane) + K[:, :2, 2]
     squared = ((pixels - problem.pixels) ** 2).sum(axis=1)
+    if problem.pixel_scale is not None:
+        squared /= problem.pixel_scale**2
     return np.asarray(np.nan_to_num(squared, nan=np.inf), np.float64)

@@ -9,6 +9,7 @@ OpenCV's fixed-point one neither converges at strong distortion nor says so.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,10 @@ from superpoint_ros.data import Array
 
 _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 _ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "radtan": "plumb_bob"}
+_WIDEST = np.radians(89.9)  # off the axis; beyond, no pinhole image goes
+_RADII = 4000
+_OUTLINE_POINTS = 32  # of each side
+_OUTLINE_HALVINGS = 12  # to a tenth of a pixel
 _NEWTON_ITERATIONS = 20
 _NEWTON_TOLERANCE = 1e-10  # on the normalised plane: 1e-7 px
 _MAX_RESIDUAL = 1e-6  # on the normalised plane: what did not get there has no inverse
@@ -148,6 +153,46 @@ class Camera:
             return pixels.copy()
         return self._from_normalized(self._distort_normalized(self._to_normalized(pixels))[0])
 
+    def pixel_scale(self, pixels: Array) -> Array | None:
+        """Return how many pixels of the pinhole image a pixel of the raw image is long.
+
+        Undistortion stretches the image, by two and more near the border of a wide lens, and the
+        noise of a keypoint with it. The stretch along the radius and across it differ; this is
+        their geometric mean.
+
+        Args:
+            pixels: (N, 2), (x, y), of the pinhole image.
+
+        Returns:
+            (N,); one where a pixel is NaN. None without distortion.
+        """
+        if not self.distortion.size:
+            return None
+        with np.errstate(invalid="ignore"):
+            J = self._distort_normalized(self._to_normalized(np.asarray(pixels, np.float64)))[1]
+            determinant = J[:, 0, 0] * J[:, 1, 1] - J[:, 0, 1] * J[:, 1, 0]
+            return np.where(determinant > 0.0, np.abs(determinant) ** -0.5, 1.0)
+
+    def outline(self, image_size_hw: tuple[int, int]) -> Array | None:
+        """Return the border of the raw image in the pinhole image.
+
+        A lens sees what the pinhole image of the same size does not hold: its corners come to lie
+        outside of that.
+
+        Args:
+            image_size_hw: (height, width) of the raw image, pixels.
+
+        Returns:
+            (M, 2) pixels (x, y), in ascending order of the angle around the principal point. Where
+            the model has no inverse at the border, the outermost place where it has one. None
+            without distortion.
+        """
+        if not self.distortion.size:
+            return None
+        return _outline(
+            self.K.tobytes(), self.distortion.tobytes(), self.model, tuple(image_size_hw)
+        )
+
     def _to_normalized(self, pixels: Array) -> Array:
         y = (pixels[:, 1] - self.K[1, 2]) / self.K[1, 1]
         x = (pixels[:, 0] - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
@@ -199,12 +244,10 @@ class Camera:
         return points * scale[:, None] + tangential, J
 
     def _undistort_normalized(self, target: Array) -> Array:
-        points = target.copy()
-        if self.model == "equidistant":
-            # tan(theta_d) is the exact inverse without coefficients: a good start at wide angles.
-            r = np.linalg.norm(target, axis=1)
-            start = np.tan(np.minimum(r, 1.5)) / np.where(r > 1e-8, r, 1.0)
-            points *= np.where(r > 1e-8, start, 1.0)[:, None]
+        radii, reached = _radial_table(self.distortion.tobytes(), self.model)
+        reach = np.linalg.norm(target, axis=1)
+        start = np.interp(reach, reached, radii) / np.where(reach > 1e-8, reach, 1.0)
+        points = target * np.where(reach > 1e-8, start, 1.0)[:, None]
         residual = np.full(len(points), np.inf)
         with np.errstate(all="ignore"):
             for _ in range(_NEWTON_ITERATIONS):
@@ -218,6 +261,54 @@ class Camera:
                 step_y = (J[:, 0, 0] * error[:, 1] - J[:, 1, 0] * error[:, 0]) / determinant
                 points -= np.column_stack([step_x, step_y])
             # A root beyond the fold of the polynomial is not the pixel's ray.
-            folded = ~(self._distort_normalized(points)[1][:, [0, 1], [0, 1]] > 0).all(axis=1)
+            folded = np.linalg.norm(points, axis=1) > radii[-1]
         points[folded | ~(residual < _MAX_RESIDUAL)] = np.nan
         return points
+
+
+# Nodes make the camera anew with every camera_info; the outline is that of a calibration.
+@functools.lru_cache(maxsize=8)
+def _outline(K: bytes, distortion: bytes, model: str, image_size_hw: tuple[int, int]) -> Array:
+    camera = Camera(np.frombuffer(K).reshape(3, 3), np.frombuffer(distortion), model)
+    height, width = image_size_hw
+    along = np.linspace(0.0, 1.0, _OUTLINE_POINTS, endpoint=False)
+    zeros, ones = np.zeros_like(along), np.ones_like(along)
+    sides = [(along, zeros), (ones, along), (1.0 - along, ones), (zeros, 1.0 - along)]
+    border = np.concatenate([np.column_stack(side) for side in sides]) * [width - 1, height - 1]
+    centre = camera.K[:2, 2]
+    outline = camera.undistort(border)
+    # Where the border has no ray, halve the way to it until the last place that has one is found.
+    without = np.flatnonzero(~np.isfinite(outline).all(axis=1))
+    outline[without] = centre
+    low, high = np.zeros((len(without), 1)), np.ones((len(without), 1))
+    for _ in range(_OUTLINE_HALVINGS if len(without) else 0):
+        share = 0.5 * (low + high)
+        there = camera.undistort(centre + share * (border[without] - centre))
+        has_ray = np.isfinite(there).all(axis=1, keepdims=True)
+        outline[without] = np.where(has_ray, there, outline[without])
+        low, high = np.where(has_ray, share, low), np.where(has_ray, high, share)
+    towards = outline - centre
+    return np.asarray(outline[np.argsort(np.arctan2(towards[:, 1], towards[:, 0]))])
+
+
+@functools.lru_cache(maxsize=8)
+def _radial_table(distortion: bytes, model: str) -> tuple[Array, Array]:
+    """Return radii on the plane z = 1 and where the lens puts them, up to where it turns back.
+
+    It tells where Newton's iteration is to start: from the distorted point itself, the usual
+    choice, it misses rays near the fold that are there.
+    """
+    coefficients = np.array(np.frombuffer(distortion))
+    if model != "equidistant":
+        coefficients[2:4] = 0.0  # tangential: small, and not along the radius
+    camera = Camera(np.eye(3), coefficients, model)
+    points = np.zeros((_RADII, 2))
+    points[:, 0] = np.tan(np.linspace(0.0, _WIDEST, _RADII))
+    with np.errstate(all="ignore"):
+        if camera.distortion.size:
+            reached, J = camera._distort_normalized(points)
+        else:
+            reached, J = points, np.tile(np.eye(2), (_RADII, 1, 1))
+    turning = np.flatnonzero(~(J[:, 0, 0] > 0.0))
+    count = turning[0] if len(turning) else _RADII
+    return points[:count, 0], reached[:count, 0]

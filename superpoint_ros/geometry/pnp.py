@@ -17,6 +17,7 @@ from superpoint_ros.geometry.ransac import draw_order, seed_option
 _CHI2_95_2D = 5.991
 _CHI2_95_1D = 3.841
 _GATE_2D, _GATE_1D = np.sqrt(_CHI2_95_2D), np.sqrt(_CHI2_95_1D)
+_LEAST_INFORMATION = 1e-12  # about one way of moving, over that about another: rounding is 1e-16
 _STEP_TOLERANCE = 1e-5  # metres and radians: far below any sensor's noise
 
 
@@ -31,7 +32,6 @@ class PnpConfig(Config):
     confidence: float = option(
         0.999, "Probability of an outlier-free sample.", minimum=0.5, maximum=0.99999
     )
-    min_inliers: int = option(12, "Fewest landmarks that must agree.", minimum=4, maximum=1000)
     pixel_sigma: float = option(
         1.0, "Standard deviation of a keypoint, pixels.", minimum=0.01, maximum=20.0
     )
@@ -49,7 +49,8 @@ class PnpResult:
         T_world_cam: (4, 4).
         inliers: (N,) bool.
         to_noise: (6, N, 3) how the pose's error (tangent and side as in `geometry.se3`) follows
-            that of x, y (in units of `pixel_sigma`) and depth (of `depth_sigma`), to first order.
+            that of x, y (in units of `pixel_sigma` times `pixel_scale`) and depth (of
+            `depth_sigma`), to first order.
         to_landmarks: (6, N, 3) how it follows that of the landmarks, world frame, per metre.
         rms_px: Root mean square reprojection error of the inliers, pixels.
         spread: (2,) of pixels (per axis) and of depths: `robust_spread` of the residuals in units
@@ -80,6 +81,8 @@ def solve_pnp(
     config: PnpConfig | None = None,
     depth: Array | None = None,
     depth_sigma: Array | None = None,
+    pixel_scale: Array | None = None,
+    min_inliers: int = 12,
 ) -> PnpResult | None:
     """Estimate a camera pose from 3D-2D correspondences with RANSAC, then refine on the inliers.
 
@@ -90,9 +93,11 @@ def solve_pnp(
         config: RANSAC settings.
         depth: Measured depth of the observations, metres; NaN where unknown. (N,).
         depth_sigma: Standard deviation of `depth`, metres. (N,).
+        pixel_scale: As for `refine_pose`.
+        min_inliers: Fewest landmarks that must agree.
 
     Returns:
-        The pose; None if fewer than `config.min_inliers` agree.
+        The pose; None if fewer agree.
 
     Raises:
         ValueError: The inputs differ in length.
@@ -102,7 +107,7 @@ def solve_pnp(
     pixels = np.ascontiguousarray(pixels, np.float64).reshape(-1, 2)
     if len(points_world) != len(pixels):
         raise ValueError(f"{len(points_world)} points and {len(pixels)} pixels do not pair")
-    if len(pixels) < max(4, config.min_inliers):
+    if len(pixels) < max(4, min_inliers):
         return None
     # Around the centroid: far from the origin P3P would lose digits.
     centre = points_world.mean(axis=0)
@@ -128,7 +133,11 @@ def solve_pnp(
     T_world_cam[:3, 3] += centre
     if not np.isfinite(T_world_cam).all():
         return None
-    return refine_pose(points_world, pixels, K, T_world_cam, config, depth, depth_sigma)
+    return refine_pose(
+        *(points_world, pixels, K, T_world_cam, config, depth, depth_sigma),
+        pixel_scale=pixel_scale,
+        min_inliers=min_inliers,
+    )
 
 
 def refine_pose(
@@ -144,6 +153,8 @@ def refine_pose(
     noise_scale: Array | None = None,
     point_covariance: Array | None = None,
     depth_follows_x: float = 0.0,
+    pixel_scale: Array | None = None,
+    min_inliers: int = 12,
 ) -> PnpResult | None:
     """Refine a pose by Gauss-Newton on whitened residuals with a Huber loss.
 
@@ -174,9 +185,12 @@ def refine_pose(
         point_covariance: (N, 3, 3) of the landmarks, independent of each other, world frame,
             metres^2. None: they are exact.
         depth_follows_x: Correlation of the errors of inverse depth and x.
+        pixel_scale: (N,) length of a raw pixel in pixels of the pinhole image: all that is said
+            of pixels above and in the result is of raw ones. None: one.
+        min_inliers: Fewest landmarks that must agree.
 
     Returns:
-        The pose; None if fewer than `config.min_inliers` agree or the pose is not determined.
+        The pose; None if fewer agree or the pose is not determined.
     """
     config = config or PnpConfig()
     scale = np.ones(2) if noise_scale is None else noise_scale
@@ -185,8 +199,9 @@ def refine_pose(
     psi = np.zeros(3)
     if shutter_sigma <= 0.0:
         row_fraction = None
+    stretch = np.ones(len(pixels)) if pixel_scale is None else pixel_scale
     measured = _Measurements(
-        pixels, K, depth, depth_sigma, config.pixel_sigma, scale, depth_follows_x
+        pixels, K, depth, depth_sigma, config.pixel_sigma, scale, depth_follows_x, stretch
     )
     R = T[:3, :3]
     spread_of_points = None if point_covariance is None else R.T @ point_covariance @ R
@@ -200,7 +215,7 @@ def refine_pose(
         for _ in range(iterations):
             at = measured.linearize(points_world, moved, T, row_fraction, psi)
             active = at.squared_px < gate_factor * gate
-            if active.sum() < config.min_inliers:
+            if active.sum() < min_inliers:
                 return None
             information, huber = _information(at, spread_here, active, measured.has_depth, bends)
             system, gradient = _normal_equations(at.J, information, at.residuals)
@@ -220,12 +235,14 @@ def refine_pose(
             if np.abs(step).max() < _STEP_TOLERANCE:
                 break
     residuals, _ = _residuals_with_shutter(points_world, pixels, K, T, row_fraction, psi)
+    residuals = residuals / stretch[:, None]
     squared = np.einsum("nk,nk->n", residuals, residuals)
     inliers = squared < gate
     count = int(inliers.sum())
-    if count < config.min_inliers or not np.isfinite(T).all():
+    if count < min_inliers or not np.isfinite(T).all():
         return None
-    if np.linalg.eigvalsh(system[:6, :6])[0] <= 1e-9:  # e.g. all points on one line of sight
+    weakest, *_, strongest = np.linalg.eigvalsh(system[:6, :6])
+    if weakest <= _LEAST_INFORMATION * strongest:  # e.g. all points on one line
         return None
     rms_px = float(np.sqrt(squared[inliers].mean()))
     # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
@@ -262,7 +279,7 @@ class _Linearized:
         residuals: (N, 3) of the landmarks as they are in the map; zero where unknown.
         J: (N, 3, 6) by the pose's tangent, or (N, 3, 9) with psi.
         A: (N, 3, 3) by the landmark, camera frame.
-        squared_px: (N,) reprojection error.
+        squared_px: (N,) reprojection error, raw pixels.
     """
 
     residuals: Array
@@ -283,9 +300,11 @@ class _Measurements:
         pixel_sigma: float,
         scale: Array,
         depth_follows_x: float,
+        stretch: Array,
     ) -> None:
         self._pixels, self._K = pixels, K
-        self._pixel_sigma = pixel_sigma * scale[0]
+        self._raw_sigma = pixel_sigma * scale[0]
+        self._pixel_sigma = self._raw_sigma * stretch
         count = len(pixels)
         self.has_depth = np.zeros(count, bool)
         self._inverse_depth, self._per_sigma = np.zeros(count), np.zeros(count)
@@ -313,9 +332,9 @@ class _Measurements:
         px, J_px = _pixel_residuals(points_cam, self._pixels, self._K)
         px, J_px = _with_shutter(px, J_px, row_fraction, psi)
         J = np.zeros((len(px), 3, J_px.shape[2]))
-        J[:, :2] = J_px / self._pixel_sigma
+        J[:, :2] = J_px / self._pixel_sigma[:, None, None]
         residuals = np.empty((len(px), 3))
-        residuals[:, :2] = px / self._pixel_sigma
+        residuals[:, :2] = px / self._pixel_sigma[:, None]
         z = np.maximum(points_cam[:, 2], 0.01)
         by_z = -self._per_sigma / z**2
         residuals[:, 2] = (1.0 / z - self._inverse_depth) * self._per_sigma
@@ -326,7 +345,7 @@ class _Measurements:
             make_depth_independent(rows, self.has_depth, self._mix)
         A = -J[:, :, :3]
         residuals -= np.matmul(A, moved[:, :, None])[:, :, 0]
-        squared = (residuals[:, :2] ** 2).sum(axis=1) * self._pixel_sigma**2
+        squared = (residuals[:, :2] ** 2).sum(axis=1) * self._raw_sigma**2
         return _Linearized(residuals, J, A, squared)
 
 

@@ -114,14 +114,14 @@ class StereoPair:
         return self._rectify(pixels, self.right, self.R_rect_right)
 
     def depth(
-        self, rectified_left: Array, disparity: Array, disparity_sigma_px: float
+        self, rectified_left: Array, disparity: Array, disparity_sigma_px: Array | float
     ) -> tuple[Array, Array]:
         """Return depth along the left camera's own optical axis, and its standard deviation.
 
         Args:
             rectified_left: (N, 2), pixels of the rectified left image.
             disparity: (N,) positive, pixels.
-            disparity_sigma_px: Standard deviation of `disparity`.
+            disparity_sigma_px: Standard deviation of `disparity`; one, or (N,).
 
         Returns:
             Two of (N,), metres: f b / d, turned back, and its change z^2 sigma_d / (f b).

@@ -174,25 +174,27 @@ class LocalMap:
         return np.asarray(self.ids[rows] == ids)
 
     def visible_from(
-        self, T_world_cam: Array, K: Array, image_size_hw: tuple[int, int], margin_px: float
+        self, T_world_cam: Array, observation: Observation, margin_px: float
     ) -> VisibleLandmarks:
-        """Select the landmarks in front of the camera, in its image, seen from a like view."""
+        """Select the landmarks in front of the camera, in its image, seen from a like view.
+
+        Args:
+            T_world_cam: Where the camera is thought to be. (4, 4).
+            observation: Has its intrinsics, and the size and outline of its image.
+            margin_px: How far outside the image they may lie, pixels.
+        """
         if not len(self.ids):
             return VisibleLandmarks(np.empty(0, np.int64), np.empty((0, 2)))
         offset = self.points - T_world_cam[:3, 3]
         points_cam = offset @ T_world_cam[:3, :3]
-        pixels = project(points_cam, K)
-        height, width = image_size_hw
+        pixels = project(points_cam, observation.K)
         distance = np.linalg.norm(offset, axis=1)
         cosine = -(offset * self._view_direction).sum(axis=1) / np.maximum(distance, 1e-9)
         scale = distance / self._view_distance
         with np.errstate(invalid="ignore"):
             inside = (
                 (points_cam[:, 2] > 0.01)
-                & (pixels[:, 0] > -margin_px)
-                & (pixels[:, 1] > -margin_px)
-                & (pixels[:, 0] < width - 1 + margin_px)
-                & (pixels[:, 1] < height - 1 + margin_px)
+                & _is_inside(pixels, observation, margin_px)
                 & (cosine > 0.5)  # within 60 degrees of where it was last seen from
                 & (scale > 0.4)
                 & (scale < 2.5)  # the descriptor bears scale changes of about two
@@ -371,6 +373,9 @@ class LocalMap:
         pixels = np.concatenate([k.observation.pixels for k in cameras])
         depths = np.concatenate([k.observation.depth for k in cameras])
         sigmas = np.concatenate([k.observation.depth_sigma for k in cameras])
+        scales = None
+        if any(k.observation.pixel_scale is not None for k in cameras):
+            scales = np.concatenate([_pixel_scale(k.observation) for k in cameras])
         starts = np.cumsum([0] + [len(k.observation.depth) for k in cameras])[:-1]
         flat = starts[cameras_of] + keypoints_of
         problem = BundleProblem(
@@ -385,6 +390,7 @@ class LocalMap:
             depth_sigma=sigmas[flat],
             noise_scale=self.noise.scale.copy(),
             depth_follows_x=self.noise.depth_follows_x,
+            pixel_scale=None if scales is None else scales[flat],
             samples=BundleSamples(
                 np.stack([k.error_samples for k in cameras]),
                 np.concatenate([k.noise[i] for k, i in zip(cameras, keypoint_index, strict=True)])[
@@ -454,3 +460,25 @@ class LocalMap:
         self._visible_count = self._visible_count[keep]
         self._found_count = self._found_count[keep]
         self._born = self._born[keep]
+
+
+def _pixel_scale(observation: Observation) -> Array:
+    scale = observation.pixel_scale
+    return np.ones(len(observation.features)) if scale is None else scale
+
+
+def _is_inside(pixels: Array, observation: Observation, margin_px: float) -> Array:
+    """Return (N,) bool: which pixels of the pinhole image lie in the raw one, or nearly."""
+    if observation.outline is None:
+        height, width = observation.features.image_size_hw
+        low, high = -margin_px, np.array([width - 1, height - 1]) + margin_px
+        return np.asarray(((pixels > low) & (pixels < high)).all(axis=1))
+    centre = observation.K[:2, 2]
+    border, towards = observation.outline - centre, pixels - centre
+    reach = np.interp(
+        np.arctan2(towards[:, 1], towards[:, 0]),
+        np.arctan2(border[:, 1], border[:, 0]),
+        np.hypot(border[:, 0], border[:, 1]),
+        period=2.0 * np.pi,
+    )
+    return np.asarray(np.hypot(towards[:, 0], towards[:, 1]) < reach + margin_px)

@@ -142,6 +142,7 @@ def make_stereo_observation(
     """
     config = config or StereoConfig()
     pixels = pair.left.undistort(features_left.keypoints)
+    pixel_scale = pair.left.pixel_scale(pixels)
     rectified_left = pair.rectify_left(pixels)
     rectified_right = pair.rectify_right(pair.right.undistort(features_right.keypoints))
     pairs = match_along_rows(
@@ -157,9 +158,10 @@ def make_stereo_observation(
     disparity = rectified_left[of_left, 0] - rectified_right[of_right, 0]
     depth = np.full(len(features_left), np.nan)
     depth_sigma = np.full(len(features_left), np.nan)
-    depth[of_left], depth_sigma[of_left] = pair.depth(
-        rectified_left[of_left], disparity, config.disparity_sigma_px
-    )
+    sigma_px = np.full(len(pairs), config.disparity_sigma_px)
+    if pixel_scale is not None:
+        sigma_px *= pixel_scale[of_left]
+    depth[of_left], depth_sigma[of_left] = pair.depth(rectified_left[of_left], disparity, sigma_px)
     return Observation(
         stamp_ns=int(stamp_ns),
         features=features_left,
@@ -167,6 +169,8 @@ def make_stereo_observation(
         depth=depth,
         K=pair.left.K,
         depth_sigma=depth_sigma,
+        outline=pair.left.outline(features_left.image_size_hw),
+        pixel_scale=pixel_scale,
     )
 
 
@@ -200,13 +204,16 @@ def make_observation(
                 f"{width}x{height}: register the depth to the image (depth_image_proc/register)"
             )
         depth = sample_depth(depth_image, features.keypoints, config)
+    pixels = camera.undistort(features.keypoints)
     return Observation(
         stamp_ns=int(stamp_ns),
         features=features,
-        pixels=camera.undistort(features.keypoints),
+        pixels=pixels,
         depth=depth,
         K=camera.K,
         depth_sigma=config.sigma(depth),
+        outline=camera.outline(features.image_size_hw),
+        pixel_scale=camera.pixel_scale(pixels),
     )
 
 

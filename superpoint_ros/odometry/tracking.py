@@ -271,7 +271,7 @@ def refine_on_map(
         observation.pixels[keypoints],
         observation.K,
         T_world_cam,
-        _pnp_config(config, config.min_inliers),
+        config.pnp,
         observation.depth[keypoints],
         observation.depth_sigma[keypoints],
         row_fractions(observation)[keypoints],
@@ -279,6 +279,8 @@ def refine_on_map(
         local_map.noise.scale,
         local_map.point_covariance_of(matched_rows),
         local_map.noise.depth_follows_x,
+        _scale_of(observation, keypoints),
+        config.min_inliers,
     )
     if pose is None:
         return None
@@ -339,21 +341,23 @@ def _robust_pose(
         points_world,
         observation.pixels[keypoints],
         observation.K,
-        _pnp_config(config, max(6, config.min_inliers // 2)),
+        config.pnp,
         observation.depth[keypoints],
         observation.depth_sigma[keypoints],
+        _scale_of(observation, keypoints),
+        max(6, config.min_inliers // 2),
     )
+
+
+def _scale_of(observation: Observation, keypoints: Array) -> Array | None:
+    scale = observation.pixel_scale
+    return None if scale is None else scale[keypoints]
 
 
 # Building a config checks its ranges, which takes longer than it should once per frame.
 @functools.lru_cache(maxsize=8)
 def _match_config(min_similarity: float, max_ratio: float) -> MatchConfig:
     return MatchConfig(min_similarity=min_similarity, max_ratio=max_ratio)
-
-
-@functools.lru_cache(maxsize=8)
-def _pnp_config(config: TrackingConfig, min_inliers: int) -> PnpConfig:
-    return dataclasses.replace(config.pnp, min_inliers=min_inliers)
 
 
 def _select(
@@ -364,12 +368,7 @@ def _select(
     max_landmarks: int,
 ) -> tuple[Array, Array]:
     """Return rows and predicted pixels of the landmarks to search for, the best if too many."""
-    visible = local_map.visible_from(
-        T_world_cam,
-        observation.K,
-        observation.features.image_size_hw,
-        margin_px,
-    )
+    visible = local_map.visible_from(T_world_cam, observation, margin_px)
     if len(visible.rows) <= max_landmarks:
         return visible.rows, visible.pixels
     best = np.sort(local_map.most_reliable(visible.rows, max_landmarks))

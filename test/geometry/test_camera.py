@@ -86,6 +86,29 @@ def test_pixels_beyond_the_fold_of_the_model_become_nan() -> None:
     np.testing.assert_allclose(undistorted[1], K[:2, 2])
 
 
+@pytest.mark.parametrize(
+    ("focal", "coefficients"),
+    [(295.0, [-0.439, 0.166, 0, 0, -0.021]), (350.0, [-0.319, 0.054, 0, 0, -0.003])],
+)
+def test_no_ray_lies_beyond_the_first_fold(focal: float, coefficients: list[float]) -> None:
+    """Farther out the polynomial grows again: what comes back from there is no ray either."""
+    lens = Camera(np.array([[focal, 0, 320], [0, focal, 240], [0, 0, 1]]), np.array(coefficients))
+    x, y = np.meshgrid(np.linspace(0, 639, 60), np.linspace(0, 479, 45))
+    rays = (lens.undistort(np.column_stack([x.ravel(), y.ravel()])) - [320, 240]) / focal
+    radii = np.linspace(0.0, 3.0, 30001)
+    k1, k2, k3 = coefficients[0], coefficients[1], coefficients[4]
+    slope = 1 + radii**2 * (3 * k1 + radii**2 * (5 * k2 + radii**2 * 7 * k3))
+    fold = radii[np.argmax(slope <= 0.0)]
+    found = np.linalg.norm(rays, axis=1)
+    assert 0.5 < fold < 2.0
+    assert np.nanmax(found) <= fold
+    assert np.nanmax(found) > 0.85 * fold  # the image bends sharply there
+    # Whatever is nearer than the fold has a ray.
+    reach = np.hypot(x - 320, y - 240).ravel() / focal
+    most = (fold * (1 + fold**2 * (k1 + fold**2 * (k2 + fold**2 * k3)))) * 0.999
+    assert np.isfinite(found[reach < most]).all()
+
+
 def test_from_message_of_ros_2_and_ros_1() -> None:
     camera = Camera.from_message(message())
     assert camera.image_size_hw == (480, 640)

@@ -92,7 +92,9 @@ def test_jacobians_against_finite_differences() -> None:
     rows = rng.uniform(-0.5, 0.5, 9)
     _, J = reprojection_residuals(points, pixels, skewed, T)
     measured = _Measurements(
-        pixels, skewed, depth, np.full(9, 0.02), 0.5, np.array([0.8, 1.5]), depth_follows_x=0.4
+        *(pixels, skewed, depth, np.full(9, 0.02), 0.5, np.array([0.8, 1.5])),
+        depth_follows_x=0.4,
+        stretch=np.linspace(1.0, 3.0, 9),
     )
     nowhere, row_fraction, psi = np.zeros((9, 3)), None, np.zeros(3)
 
@@ -257,3 +259,11 @@ def test_a_pose_answers_to_noise_as_it_says(
         ):
             change = se3.log(se3.inverse(result.T_world_cam) @ found.T_world_cam)
             np.testing.assert_allclose(change, predicted, atol=0.02 * np.abs(predicted).max())
+
+
+@pytest.mark.parametrize("count", [15, 200])
+def test_points_on_one_line_leave_the_turn_about_it_open(count: int) -> None:
+    points = np.zeros((count, 3))
+    points[:, 0], points[:, 2] = np.linspace(-1.0, 1.0, count), 4.0
+    pixels = project(points, K) + np.random.default_rng(4).normal(0, 0.5, (count, 2))
+    assert refine_pose(points, pixels, K, np.eye(4)) is None

@@ -115,16 +115,16 @@ def test_the_first_windows_of_mono_anchor_at_the_first_pose_that_was_given() -> 
 
 
 def test_only_landmarks_in_front_in_the_image_and_from_a_like_view_are_visible() -> None:
-    local_map = filled_map()
-    assert len(local_map.visible_from(np.eye(4), K, SIZE_HW, 0.0).rows) == 10
+    local_map, frame = filled_map(), observation(10)
+    assert len(local_map.visible_from(np.eye(4), frame, 0.0).rows) == 10
     behind = se3.exp(np.array([0, 0, 0, 0, np.pi, 0]))
-    assert len(local_map.visible_from(behind, K, SIZE_HW, 0.0).rows) == 0
+    assert len(local_map.visible_from(behind, frame, 0.0).rows) == 0
     far = np.eye(4)
     far[2, 3] = -5.0  # 3.5 times as far as when they were described
-    assert len(local_map.visible_from(far, K, SIZE_HW, 0.0).rows) == 0
+    assert len(local_map.visible_from(far, frame, 0.0).rows) == 0
     aside = np.eye(4)
     aside[0, 3] = 1.0  # x = -0.9 ... 0.9 moves by half the image
-    seen = local_map.visible_from(aside, K, SIZE_HW, 0.0)
+    seen = local_map.visible_from(aside, frame, 0.0)
     assert 0 < len(seen.rows) < 10
     assert (seen.pixels >= 0).all()
 
