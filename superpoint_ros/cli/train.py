@@ -283,10 +283,8 @@ def _last_stage(number: int) -> str:
 
 def _wide(job: _Job) -> None:
     """Let the network learn what it would say if it saw a view at several sizes."""
-    from superpoint_ros.network.weights import find_weights, load_weights
-
-    teacher = load_weights(find_weights(job.teacher))[0] if job.teacher else None
-    _train_on_photos(job, _wide_stage(job.round), _last_stage(job.round), teacher)
+    stage, before = _wide_stage(job.round), _last_stage(job.round)
+    _train_on_photos(job, stage, before, teacher=job.teacher)
 
 
 def _wide_stage(number: int) -> str:
@@ -296,14 +294,13 @@ def _wide_stage(number: int) -> str:
 
 def _small(job: _Job) -> None:
     """Distil the slim network and write its weights."""
-    from superpoint_ros.network.weights import load_weights
     from superpoint_ros.training.distributed import process_rank
     from superpoint_ros.training.provenance import make_card
 
-    teacher, its_card = load_weights(job.teacher or job.out / "superpoint.safetensors")
-    _train_on_photos(job, "small", teacher=teacher)
+    chain = str(job.out / "superpoint.safetensors")
+    _train_on_photos(job, "small", teacher=job.teacher, default_teacher=chain)
     if process_rank() == 0:
-        card = make_card(job.out, job.images, "superpoint_small", ("small",), its_card)
+        card = make_card(job.out, job.images, "superpoint_small", ("small",))
         _write_weights(job, _load_network(job.out / "small"), card)
 
 
@@ -346,9 +343,9 @@ def _losses(job: _Job) -> None:
 
 
 def _train_on_photos(
-    job: _Job, stage: str, before: str = "", teacher: SuperPoint | None = None
+    job: _Job, stage: str, before: str = "", *, teacher: str = "", default_teacher: str = ""
 ) -> None:
-    """Train on warped pairs, starting from the stage before or learning from a teacher.
+    """Train on warped pairs, starting from the stage before or learning from a teacher's file.
 
     A distilled stage without a teacher learns from its own running mean.
     """
@@ -359,7 +356,7 @@ def _train_on_photos(
         write_match_sheet,
     )
     from superpoint_ros.training.trainer import make_source, train
-    from superpoint_ros.training.warm_start import load_start, unfold_by_photos
+    from superpoint_ros.training.warm_start import load_start, load_teacher, unfold_by_photos
 
     name, _, number = stage.partition("-")  # of which round
     config = job.training(f"{name}.yaml")
@@ -375,10 +372,11 @@ def _train_on_photos(
         initial = network.state_dict()
     elif before:
         initial = _load_network(job.out / before).state_dict()
+    taught_by = load_teacher(teacher, folder, default_teacher) if config.is_distilled else None
     source = make_source(config, photos)
     write_label_sheet(folder / "labels.jpg", photos)
     write_batch_sheet(folder / "sheet.jpg", source(0))
-    train(config, source, folder, initial, job.device, teacher=teacher)
+    train(config, source, folder, initial, job.device, teacher=taught_by)
     write_match_sheet(folder / "matches.jpg", _load_network(folder), source(0))
 
 

@@ -16,9 +16,9 @@ import torch
 from superpoint_ros.config import ConfigError
 from superpoint_ros.machine import describe_machine, find_commit
 from superpoint_ros.network.weights import ModelCard, load_weights
-from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint
 from superpoint_ros.training.distributed import process_count
-from superpoint_ros.training.warm_start import START_NAME
+from superpoint_ros.training.warm_start import START_NAME, TEACHER_NAME
 
 METRICS_NAME = "metrics.json"
 MANIFEST_NAME = "manifest.csv"
@@ -30,7 +30,6 @@ def make_card(
     images: Path | None = None,
     name: str = "superpoint",
     stages: Sequence[str] = TRAINED,
-    teacher: ModelCard | None = None,
 ) -> ModelCard:
     """Gather the provenance of finished (or running) stages.
 
@@ -42,8 +41,7 @@ def make_card(
         name: Of the model.
         stages: That made it; those without a checkpoint are left out, but not the last, and so are
             those before one that started from other weights (`warm_start.py`): these are the
-            parent, whose config and data are kept too.
-        teacher: Whom they learnt from; named beside the parent.
+            parent, whose config and data are kept too. Teachers are named beside it.
 
     Raises:
         ConfigError: There is no checkpoint of the last stage.
@@ -60,7 +58,9 @@ def make_card(
             start = load_weights(path)[1]
             done = dict(list(done.items())[list(done).index(stage) :])
             break
-    parents = [card for card in (start, teacher) if card is not None]
+    copies = [out / stage / TEACHER_NAME for stage in done]
+    teachers = [load_weights(path)[1] for path in copies if path.is_file()]
+    parents = [*([start] if start else []), *teachers]
     wall_time_s = sum(state.wall_time_s for state in done.values())
     labelled = [path.stem for path in (out / "pseudo-labels").rglob("*.npz")]
     metrics: Mapping[str, Any] = {}
@@ -92,8 +92,22 @@ def make_card(
             f"{stage} {state.step} ({len(state.skipped_steps)})" for stage, state in done.items()
         )
         + ". Wall time is of these stages, without the labelling."
-        + (" They started from the parent's weights." if start else ""),
+        + (" They started from the parent's weights." if start else "")
+        + _name_teachers(out, done),
     )
+
+
+def _name_teachers(out: Path, done: Mapping[str, Checkpoint]) -> str:
+    """Return whom stages learnt from, in sentences."""
+    text = ""
+    for stage, state in done.items():
+        path = out / stage / TEACHER_NAME
+        if path.is_file():
+            card = load_weights(path)[1]
+            text += f" Teacher of {stage}: {card.name} {card.sha256[:8]}."
+        elif state.config.get("is_distilled") and not state.mean:
+            text += f" The teacher of {stage} is not known."
+    return text
 
 
 def _describe_photos(manifest: Path, names: set[str]) -> list[str]:

@@ -113,7 +113,7 @@ def train(
 
     Raises:
         ConfigError: `folder` holds a run with another config, or of another length whose rate has
-            begun to fall.
+            begun to fall, or one that has learnt from a teacher, and none is given.
         DivergenceError: Too many losses in a row were not finite.
         OSError: Another training is at work in `folder`, or nothing can be written there.
     """
@@ -154,6 +154,8 @@ def _train_alone(
             _load_initial(network, initial)
     if state.is_finished and state.step >= config.steps:
         return state
+    if state.step and config.is_distilled and teacher is None and not state.mean:
+        raise ConfigError(f"{path}: has begun with a teacher: name it with --teacher FILE")
     state.is_finished = False  # or it has become longer
     state.config = to_mapping(config)
     mean = copy.deepcopy(network) if config.is_distilled and teacher is None else None

@@ -1,6 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train finished weights further: a stage starts from a file in place of the stage before."""
+"""Finished weights that a stage starts from, in place of the stage before, or learns from."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from superpoint_ros.data import Array
 from superpoint_ros.files import replaced
 from superpoint_ros.network.cells import CELL_SIZE
 from superpoint_ros.network.superpoint import SuperPoint, unfold_batch_norm
-from superpoint_ros.network.weights import find_weights, load_weights
+from superpoint_ros.network.weights import file_sha256, find_weights, load_weights
 from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos
 from superpoint_ros.training.distributed import process_rank, wait_for_all
 
 START_NAME = "start.safetensors"
+TEACHER_NAME = "teacher.safetensors"
 _STATISTICS_OF = 16  # photos
 
 
@@ -40,18 +41,56 @@ def load_start(weights: str, folder: Path) -> SuperPoint | None:
         ConfigError: The stage has begun, and not from these weights.
     """
     copy = folder / START_NAME
-    if not weights:
-        return load_weights(copy)[0] if copy.is_file() else None
-    source = find_weights(weights)
-    network, card = load_weights(source)
     if copy.is_file():
-        if load_weights(copy)[1].sha256 != card.sha256:
-            raise ConfigError(f"{folder}: started from other weights; choose another --out")
-        return network
+        return _load_copy(copy, weights, "started from")
+    if not weights:
+        return None
     if load_checkpoint(folder / CHECKPOINT_NAME) is not None:
         raise ConfigError(
             f"{folder}: has begun without --from: leave it out, or choose another --out"
         )
+    return _load_and_copy(find_weights(weights), copy)
+
+
+def load_teacher(weights: str, folder: Path, default: str = "") -> SuperPoint | None:
+    """Return the network that a stage learns from; None: the running mean of its own.
+
+    Its file is copied into the stage's folder, where a run that is resumed, and the export's model
+    card, find it. A stage that has begun and kept no copy, as older versions did, takes the
+    teacher it is given.
+
+    Args:
+        weights: As for `find_weights`; empty: the copy, if there is one, else the default.
+        folder: Of the stage.
+        default: As for `find_weights`; empty: there is none.
+
+    Raises:
+        WeightsError: Missing or damaged.
+        ConfigError: The stage has begun, and not with this teacher.
+    """
+    copy = folder / TEACHER_NAME
+    if copy.is_file():
+        return _load_copy(copy, weights, "learns from")
+    state = load_checkpoint(folder / CHECKPOINT_NAME)
+    if state is not None and state.mean and weights:
+        raise ConfigError(
+            f"{folder}: has begun without --teacher: leave it out, or choose another --out"
+        )
+    if not (weights or default):
+        return None
+    return _load_and_copy(find_weights(weights or default), copy)
+
+
+def _load_copy(copy: Path, weights: str, does: str) -> SuperPoint:
+    """Return the network of a stage's copy; weights that are named must be the same."""
+    network, card = load_weights(copy)
+    if weights and file_sha256(find_weights(weights)) != card.sha256:
+        raise ConfigError(f"{copy.parent}: {does} other weights; choose another --out")
+    return network
+
+
+def _load_and_copy(source: Path, copy: Path) -> SuperPoint:
+    network, _ = load_weights(source)
     wait_for_all()  # none looks for the copy any more
     if process_rank() == 0:
         with replaced(copy) as temporary:

@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from superpoint_ros.cli import train
 from superpoint_ros.config import ConfigError, load_yaml
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
 from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
+from superpoint_ros.training import trainer
 from superpoint_ros.training.adaptation import AdaptationConfig
 from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.datasets import is_validation
@@ -174,6 +176,71 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     (out / "refine" / "start.safetensors").unlink()
     with pytest.raises(ConfigError, match="has begun without --from"):
         train.run(parse("refine", *words, "--from", str(tiny / "other.safetensors")))
+
+
+def save_teacher(path: Path, name: str, **more: str) -> ModelCard:
+    torch.manual_seed(len(name))
+    config = NetworkConfig((4, 4, 8, 8), head_channels=16, descriptor_dim=16)
+    return save_weights(path, SuperPoint(config), ModelCard(name=name, **more))
+
+
+def test_a_stage_goes_on_with_the_teacher_it_began_with_and_the_card_names_it(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, files = tiny / "run", [tiny / "a.safetensors", tiny / "other.safetensors"]
+    words = ("--images", str(tiny / "images"), "--config", str(tiny / "configs"))
+    words = (*words, "--out", str(out), "--device", "cpu")
+    teacher = save_teacher(files[0], "a")
+    other = save_teacher(files[1], "other")
+    assert train.run(parse("pseudo-labels", *words)) == 0
+    assert train.run(parse("superpoint", *words, "--from", str(files[1]))) == 0
+    (out / "superpoint").rename(out / "refine")
+    # Killed after a step.
+    whole = trainer.train
+    monkeypatch.setattr(trainer, "train", partial(whole, stop_after=1))
+    assert train.run(parse("wide", *words, "--teacher", str(files[0]))) == 0
+    monkeypatch.setattr(trainer, "train", whole)
+    with pytest.raises(ConfigError, match="wide: learns from other weights"):
+        train.run(parse("wide", *words, "--teacher", str(files[1])))
+    assert train.run(parse("wide", *words)) == 0
+    checkpoint = load_checkpoint(out / "wide" / "last.pt")
+    assert checkpoint is not None
+    assert (checkpoint.step, checkpoint.mean) == (2, {})
+    assert train.run(parse("export", *words)) == 0
+    _, card = load_weights(out / "superpoint.safetensors")
+    assert card.parent == f"other {other.sha256}, a {teacher.sha256}"
+    assert card.notes.endswith(f"Teacher of wide: a {teacher.sha256[:8]}.")
+    # The slim network's teacher is the run's, and stays it.
+    assert train.run(parse("small", *words)) == 0
+    with pytest.raises(ConfigError, match="small: learns from other weights"):
+        train.run(parse("small", *words, "--teacher", str(files[1])))
+    save_teacher(out / "superpoint.safetensors", "later")
+    assert train.run(parse("small", *words)) == 0
+    _, small = load_weights(out / "superpoint_small.safetensors")
+    assert small.parent == f"superpoint {card.sha256}"
+    # Older runs kept no copy.
+    (out / "wide" / "teacher.safetensors").unlink()
+    assert train.run(parse("wide", *words)) == 0
+    assert train.run(parse("export", *words)) == 0
+    _, card = load_weights(out / "superpoint.safetensors")
+    assert card.notes.endswith("The teacher of wide is not known.")
+    longer = (tiny / "configs" / "wide.yaml").read_text().replace("steps: 2", "steps: 3", 1)
+    (tiny / "configs" / "wide.yaml").write_text(longer)
+    with pytest.raises(ConfigError, match="has begun with a teacher: name it"):
+        train.run(parse("wide", *words))
+
+
+def test_a_stage_that_teaches_itself_takes_no_teacher_later(tiny: Path) -> None:
+    words = ("--images", str(tiny / "images"), "--config", str(tiny / "configs"))
+    words = (*words, "--out", str(tiny / "run"), "--device", "cpu")
+    save_teacher(tiny / "a.safetensors", "a")
+    assert train.run(parse("pseudo-labels", *words)) == 0
+    assert train.run(parse("wide", *words, "--from", str(tiny / "a.safetensors"))) == 0
+    with pytest.raises(ConfigError, match="has begun without --teacher"):
+        train.run(parse("wide", *words, "--teacher", str(tiny / "a.safetensors")))
+    assert train.run(parse("export", *words)) == 0
+    _, card = load_weights(tiny / "run" / "superpoint.safetensors")
+    assert "eacher" not in card.notes
 
 
 def test_a_share_of_the_schedule_is_trained_and_the_checkpoint_says_so(tiny: Path) -> None:
