@@ -4,11 +4,12 @@
 
 Rules, so that numbers compare:
 
-- Poses are associated by the nearest stamp, at most `MAX_ASSOCIATION_S` apart.
+- Poses are associated by the nearest stamp, at most `MAX_ASSOCIATION_S` apart, each once.
 - ATE: RMSE of the translation after Umeyama alignment of all associated poses; SE3 for sensors
   that know metres, Sim3 for mono. `scale` is Sim3's in both cases (1 is perfect), but only mono
   is corrected by it.
-- RPE: RMSE over neighbouring associated poses (one frame apart, of the frames that were used).
+- RPE: RMSE over neighbouring associated poses: one frame apart, of the frames that were used, so
+  no pair reaches across frames that were lost or have no truth.
 - t_err and r_err: as KITTI's, the mean over all pairs of poses that a path of 100, 200 ... 800 m
   lies between (every pose begins one; KITTI takes every tenth). A path that is shorter than 100 m
   is cut at 10, 20 ... 80 % of its own length, and `kitti_lengths_m` tells; of less than
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,19 @@ class Trajectory:
     """Poses over time.
 
     Attributes:
-        stamps_ns: (N,) int64, ascending.
+        stamps_ns: (N,) int64, ascending within a map.
         poses: (N, 4, 4) float64, T_world_cam (ground truth: whatever body was tracked).
         map_ids: (N,) int64; poses compare only within one map.
         covariances: (N, 6, 6) of the poses, see `geometry.se3`; None if unknown, or exact.
+        frames: (N,) int64, ascending: which frame of the run each pose is of; if not given, they
+            follow one another.
     """
 
     stamps_ns: Array
     poses: Array
     map_ids: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     covariances: Array | None = None
+    frames: Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         n = len(self.stamps_ns)
@@ -65,6 +69,8 @@ class Trajectory:
             raise ValueError(f"poses {self.poses.shape} must be ({n}, 4, 4)")
         if not len(self.map_ids):
             object.__setattr__(self, "map_ids", np.zeros(n, np.int64))
+        if not len(self.frames):
+            object.__setattr__(self, "frames", np.arange(n))
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
@@ -83,7 +89,11 @@ class Trajectory:
         """Return the poses at `indices` (integers or a boolean mask)."""
         covariances = None if self.covariances is None else self.covariances[indices]
         return Trajectory(
-            self.stamps_ns[indices], self.poses[indices], self.map_ids[indices], covariances
+            self.stamps_ns[indices],
+            self.poses[indices],
+            self.map_ids[indices],
+            covariances,
+            self.frames[indices],
         )
 
 
@@ -110,28 +120,30 @@ class TrajectoryErrors:
 
     Attributes:
         ate_rmse_m: Metres, after alignment.
-        rpe_trans_m: Metres per frame, RMSE.
-        rpe_rot_deg: Degrees per frame, RMSE.
+        rpe_trans_m: Metres per frame, RMSE; None if no two neighbouring frames have a truth.
+        rpe_rot_deg: Degrees per frame, likewise.
         scale: Of Sim3 alignment, truth over estimate.
         kitti_t_err_percent: Mean translation error over parts of the path; None if it has none.
         kitti_r_err_deg_per_100m: Mean rotation error over the same.
         kitti_lengths_m: Of the parts: KITTI's own, or scaled to a short path.
         path_length_m: Of the truth along the associated poses.
         stamps_ns: (M,) associated stamps.
+        frames: (M,) the frames they are of.
         aligned: (M, 4, 4) the estimate in the world of the truth.
         truth: (M, 4, 4) the truth.
         errors_m: (M,) distance of each pair of positions.
     """
 
     ate_rmse_m: float
-    rpe_trans_m: float
-    rpe_rot_deg: float
+    rpe_trans_m: float | None
+    rpe_rot_deg: float | None
     scale: float
     kitti_t_err_percent: float | None
     kitti_r_err_deg_per_100m: float | None
     kitti_lengths_m: tuple[float, ...]
     path_length_m: float
     stamps_ns: Array
+    frames: Array
     aligned: Array
     truth: Array
     errors_m: Array
@@ -142,6 +154,7 @@ def evaluate_trajectory(
     truth: Trajectory,
     with_scale: bool,
     max_association_s: float = MAX_ASSOCIATION_S,
+    unused: Collection[int] = (),
 ) -> TrajectoryErrors | None:
     """Compare one map with the truth by evo.
 
@@ -150,25 +163,24 @@ def evaluate_trajectory(
         truth: Poses to compare with, of the same body.
         with_scale: Align with Sim3 (mono) instead of SE3.
         max_association_s: Largest distance of two stamps that count as one time.
+        unused: Frames that the odometry never got: those before and after are neighbours.
 
     Returns:
         The errors; None if fewer than three poses can be associated.
     """
     # evo brings SciPy along, half a second: only those who measure pay.
-    from evo.core import metrics, sync
+    from evo.core import metrics
     from evo.core.units import Unit
 
     if len(estimate) < _MIN_POSES or len(truth) < _MIN_POSES:
         return None
+    # evo's own association starts from the shorter of the two and may take a pose many times.
+    rows, of_truth = associate(estimate, truth, max_association_s)
+    if len(rows) < _MIN_POSES:
+        return None
+    estimate = estimate.take(rows)
     origin_ns = int(truth.stamps_ns[0])  # seconds in float64 would lose the nanoseconds
-    try:
-        reference, aligned = sync.associate_trajectories(
-            _to_evo(truth, origin_ns), _to_evo(estimate, origin_ns), max_diff=max_association_s
-        )
-    except sync.SyncException:
-        return None
-    if reference.num_poses < _MIN_POSES:
-        return None
+    reference, aligned = _to_evo(truth.take(of_truth), origin_ns), _to_evo(estimate, origin_ns)
     T_truth_estimate, scale = _align(aligned, reference, with_scale)
     if with_scale:
         aligned.scale(scale)
@@ -177,14 +189,17 @@ def evaluate_trajectory(
     pair = (reference, aligned)
     ate = metrics.APE(metrics.PoseRelation.translation_part)
     ate.process_data(pair)
-    rpe_values = []
+    used = estimate.frames - np.searchsorted(sorted(unused), estimate.frames)
+    are_neighbours = np.diff(used) == 1
+    rpe_values: list[float | None] = []
     for relation in (
         metrics.PoseRelation.translation_part,
         metrics.PoseRelation.rotation_angle_deg,
     ):
         rpe = metrics.RPE(relation, delta=1, delta_unit=Unit.frames, all_pairs=True)
         rpe.process_data(pair)
-        rpe_values.append(float(rpe.get_statistic(metrics.StatisticsType.rmse)))
+        values = rpe.error[are_neighbours]
+        rpe_values.append(float(np.sqrt(np.mean(values**2))) if len(values) else None)
     lengths_m = _kitti_lengths(float(reference.path_length))
     t_err, r_err = _kitti_errors(pair, lengths_m)
     return TrajectoryErrors(
@@ -196,7 +211,8 @@ def evaluate_trajectory(
         kitti_r_err_deg_per_100m=r_err,
         kitti_lengths_m=lengths_m if t_err is not None else (),
         path_length_m=float(reference.path_length),
-        stamps_ns=np.round(aligned.timestamps * 1e9).astype(np.int64) + origin_ns,
+        stamps_ns=estimate.stamps_ns,
+        frames=estimate.frames,
         aligned=np.asarray(aligned.poses_se3),
         truth=np.asarray(reference.poses_se3),
         errors_m=np.asarray(ate.error),
@@ -425,11 +441,14 @@ def pose_nees(
 def associate(
     estimate: Trajectory, truth: Trajectory, max_association_s: float = MAX_ASSOCIATION_S
 ) -> tuple[Array, Array]:
-    """Return the rows (M,) of estimate and of truth that belong to one time."""
+    """Return the rows (M,) of estimate and of truth that belong to one time, each once."""
     after = np.clip(np.searchsorted(truth.stamps_ns, estimate.stamps_ns), 1, len(truth) - 1)
     gaps = [np.abs(truth.stamps_ns[i] - estimate.stamps_ns) for i in (after - 1, after)]
-    rows = np.flatnonzero(np.minimum(*gaps) <= 1e9 * max_association_s)
-    return rows, np.where(gaps[0] <= gaps[1], after - 1, after)[rows]
+    gap, nearest = np.minimum(*gaps), np.where(gaps[0] <= gaps[1], after - 1, after)
+    rows = np.flatnonzero(gap <= 1e9 * max_association_s)
+    rows = rows[np.argsort(gap[rows], kind="stable")]
+    rows = np.sort(rows[np.unique(nearest[rows], return_index=True)[1]])
+    return rows, nearest[rows]
 
 
 def nees_of(

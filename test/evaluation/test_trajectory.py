@@ -126,6 +126,56 @@ def test_association_is_by_stamp() -> None:
     assert evaluate_trajectory(too_far, truth, with_scale=False) is None
 
 
+def test_a_truth_that_is_dense_but_short_is_used_once_per_frame() -> None:
+    # 120 Hz in the first and the last two seconds of a minute: fewer poses than the estimate.
+    estimate = winding_path(n=600, step_m=0.1)
+    finer = np.concatenate([np.arange(0, 1.95, 1 / 120), np.arange(58, 59.9, 1 / 120)])
+    nearest = [estimate.poses[round(10 * seconds)] for seconds in finer]
+    truth = make_trajectory([T0 + round(seconds * 1e9) for seconds in finer], nearest)
+    assert len(truth) < len(estimate)
+    errors = evaluate_trajectory(estimate, truth, with_scale=False)
+    assert len(np.unique(errors.stamps_ns)) == len(errors.stamps_ns) == 40
+    assert errors.frames.tolist() == [*range(20), *range(580, 600)]
+    assert errors.ate_rmse_m < 1e-9
+    assert errors.rpe_trans_m < 1e-9
+
+
+def test_a_sparse_truth_takes_the_nearest_frame_and_gives_no_rpe() -> None:
+    estimate = winding_path()
+    faster = Trajectory(T0 + (estimate.stamps_ns - T0) // 10, estimate.poses)  # 100 Hz
+    truth = faster.take(np.arange(0, 60, 5))  # 20 Hz: each is near to five frames
+    errors = evaluate_trajectory(faster, truth, with_scale=False)
+    assert errors.frames.tolist() == list(range(0, 60, 5))
+    assert errors.ate_rmse_m < 1e-9
+    assert (errors.rpe_trans_m, errors.rpe_rot_deg) == (None, None)
+
+
+@pytest.mark.parametrize("hole", ["lost", "truth"])
+def test_no_pair_of_the_rpe_reaches_across_a_hole(hole: str) -> None:
+    truth = winding_path()
+    kept = np.r_[0:20, 40:60]
+    poses = truth.poses.copy()
+    poses[30:, 0, 3] += 1.0  # it jumps where nobody sees it
+    estimate = Trajectory(truth.stamps_ns, poses)
+    if hole == "lost":
+        errors = evaluate_trajectory(estimate.take(kept), truth, with_scale=False)
+    else:
+        errors = evaluate_trajectory(estimate, truth.take(kept), with_scale=False)
+    assert errors.ate_rmse_m > 0.1
+    assert errors.rpe_trans_m < 1e-9
+
+
+def test_frames_beside_one_that_was_not_used_are_neighbours() -> None:
+    truth = winding_path()
+    poses = truth.poses.copy()
+    poses[5:, 0, 3] += 1.0
+    estimate = Trajectory(truth.stamps_ns, poses).take(np.r_[0:4, 5:60])
+    lost = evaluate_trajectory(estimate, truth, with_scale=False)
+    assert lost.rpe_trans_m < 1e-9
+    unused = evaluate_trajectory(estimate, truth, with_scale=False, unused=[4])
+    assert unused.rpe_trans_m == pytest.approx(np.sqrt(1.0 / 58))
+
+
 def test_too_little_to_say_is_none() -> None:
     truth = winding_path()
     assert evaluate_trajectory(truth.take(np.arange(2)), truth, with_scale=False) is None
