@@ -385,7 +385,7 @@ def _write(
         "of the recording",
         highlight=False,
     )
-    written = [out / "summary.json", *write_trajectory(out, replay.trajectory())]
+    written = [out / "summary.json", *write_trajectory(out, replay.to_run().trajectory())]
     write_json(written[0], summary.values)
     written.append(out / "trajectory.png")
     plot_trajectory(written[-1], summary)

@@ -205,18 +205,17 @@ def _all_of(observers: Iterable[Observer]) -> Observer:
 
 def _judge(run: _Run, truth: Trajectory | None, truth_name: str, reader: BagReader) -> BagResult:
     lockstep = run.lane.finish()
-    is_tracked = zip(lockstep.stamps_ns, lockstep.is_tracked, strict=True)
     record = RunRecord(
         sensor=run.odometry.config.mode,
         stamps_ns=lockstep.stamps_ns,
         trajectory=lockstep.trajectory(),
         wall_s=lockstep.wall_s,
         latency_ms=lockstep.latency_ms,
-        skipped={lockstep.stamps_ns[i]: reason for i, reason in lockstep.skipped.items()},
+        skipped=lockstep.skipped,
         gaps_ns=lockstep.gaps_ns,
         model_id=run.source.model_id,
         weights_sha256=run.source.weights_sha256,
-        tracked_stamps_ns=[stamp for stamp, was_tracked in is_tracked if was_tracked],
+        is_tracked=lockstep.is_tracked,
     )
     summary = summarize(record, truth, truth_name)
     candidates = reader.ground_truth_candidates()

@@ -18,7 +18,7 @@ import numpy as np
 from superpoint_ros.data import Array, Features, Observation, TrackingResult, TrackingState
 from superpoint_ros.decode import DecodeError, decode_depth, decode_grey
 from superpoint_ros.evaluation.bag import BagError, Frame
-from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
+from superpoint_ros.evaluation.trajectory import Trajectory
 from superpoint_ros.geometry.camera import Camera
 from superpoint_ros.odometry.observation import (
     DepthConfig,
@@ -91,14 +91,18 @@ class LockstepRun:
         ]
 
     def trajectory(self) -> Trajectory:
-        """Return the poses of the frames that have one."""
+        """Return the poses of the frames that have one, in order of the frames.
+
+        Stamps ascend within a map; a recording that begins again starts a new one.
+        """
         chosen = [i for i, T_world_cam in enumerate(self.poses) if T_world_cam is not None]
         known = [C for C in self.covariances if C is not None]
-        return make_trajectory(
-            [self.stamps_ns[i] for i in chosen],
-            [T for T in self.poses if T is not None],
-            [self.map_ids[i] for i in chosen],
-            known if len(known) == len(chosen) else (),
+        return Trajectory(
+            np.array([self.stamps_ns[i] for i in chosen], np.int64),
+            np.array([T for T in self.poses if T is not None], np.float64).reshape(-1, 4, 4),
+            np.array([self.map_ids[i] for i in chosen], np.int64),
+            np.array(known) if known and len(known) == len(chosen) else None,
+            np.array(chosen, np.int64),
         )
 
 

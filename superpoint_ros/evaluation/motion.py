@@ -13,7 +13,6 @@ from superpoint_ros.evaluation.summary import Summary
 
 # Worlds have z up (robots) or y down (cameras), hardly ever x, whatever a tilted camera suggests.
 _UP_WEIGHTS = (0.4, 1.0, 1.0)
-_SAME_TIME_NS = 1_000  # evo keeps stamps as float64 seconds
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,11 @@ def motion_of(summary: Summary, stamps_ns: Array) -> Motion:
 
     Args:
         summary: Of the run.
-        stamps_ns: (N,) of all frames, ascending.
+        stamps_ns: (N,) of all frames.
     """
     errors = summary.errors
-    found = summary.estimate if errors is None else errors
     poses = summary.estimate.poses if errors is None else errors.aligned
-    rows = _rows_of(found.stamps_ns, stamps_ns)
+    rows = summary.estimate.frames if errors is None else errors.frames
 
     def spread(values: Array) -> Array:
         full = np.full((len(stamps_ns), *values.shape[1:]), np.nan)
@@ -66,7 +64,7 @@ def motion_of(summary: Summary, stamps_ns: Array) -> Motion:
 
     nees = np.full(len(stamps_ns), np.nan)
     if summary.nees is not None:
-        nees[_rows_of(summary.estimate.stamps_ns, stamps_ns)] = summary.nees
+        nees[summary.estimate.frames] = summary.nees
     rotations = _since_first(poses)
     truth = None if errors is None else errors.truth
     down = (poses if truth is None else truth)[:, :3, 1].sum(axis=0) if len(poses) else np.zeros(3)
@@ -85,19 +83,6 @@ def motion_of(summary: Summary, stamps_ns: Array) -> Motion:
         up=up,
         up_sign=1 if down[up] < 0.0 else -1,
     )
-
-
-def _rows_of(stamps_ns: Array, all_stamps_ns: Array) -> Array:
-    """Return the index of each stamp among all stamps.
-
-    Raises:
-        ValueError: One is not there.
-    """
-    rows = np.searchsorted(all_stamps_ns, stamps_ns - _SAME_TIME_NS)
-    inside = np.minimum(rows, len(all_stamps_ns) - 1)
-    if np.any(np.abs(all_stamps_ns[inside] - stamps_ns) > _SAME_TIME_NS):
-        raise ValueError("a pose has a stamp that no frame has")
-    return inside
 
 
 def _since_first(poses: Array) -> Array:

@@ -21,7 +21,6 @@ from superpoint_ros.evaluation.lockstep import LockstepRun
 from superpoint_ros.evaluation.moments import Moment
 from superpoint_ros.evaluation.summary import RunRecord
 from superpoint_ros.evaluation.tracks import Tracks
-from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
 from superpoint_ros.geometry.se3 import pose_from_quaternion
 from superpoint_ros.profiling import LatencyLog
 
@@ -74,51 +73,48 @@ class Replay:
     is_complete: bool = False
     was_interrupted: bool = False
 
-    def trajectory(self) -> Trajectory:
-        """Return the poses with their maps."""
-        stamps = sorted(self.poses)
-        return make_trajectory(
-            stamps, [self.poses[s] for s in stamps], [self.map_ids.get(s, 0) for s in stamps]
-        )
-
     def to_run(self) -> LockstepRun:
         """Return the frames as a lock-step run has them."""
         run = LockstepRun(
-            stamps_ns=sorted({*self.published_ns, *self.unusable}),
+            stamps_ns=sorted([*self.published_ns, *self.unusable]),
             gaps_ns=self.gaps_ns,
             latency_ms=self.latency_ms,
             wall_s=self.wall_s,
         )
         state, map_id = TrackingState.INITIALIZING, 0
         for i, stamp_ns in enumerate(run.stamps_ns):
+            is_repeat = stamp_ns in run.stamps_ns[max(i - 1, 0) : i]
             state = self.states.get(stamp_ns, state)
             map_id = self.map_ids.get(stamp_ns, map_id)
             keypoints, inliers, landmarks = self.counts.get(stamp_ns, (0, 0, 0))
             run.states.append(state)
             run.map_ids.append(map_id)
-            run.poses.append(self.poses.get(stamp_ns))
+            run.poses.append(None if is_repeat else self.poses.get(stamp_ns))
             run.num_keypoints.append(keypoints)
             run.num_inliers.append(inliers)
             run.num_landmarks.append(landmarks)
             if stamp_ns in self.unusable:
                 run.skipped[i] = self.unusable[stamp_ns]
+            elif is_repeat:
+                run.skipped[i] = f"the stamp {stamp_ns} ns repeats that of the frame before"
         return run
 
     def to_record(self, sensor: str) -> RunRecord:
         """Return what `summarize` judges."""
+        run = self.to_run()
+        is_answered = [stamp_ns in self.states for stamp_ns in run.stamps_ns]
         return RunRecord(
             sensor=sensor,
-            stamps_ns=sorted([*self.published_ns, *self.unusable]),
-            trajectory=self.trajectory(),
+            stamps_ns=run.stamps_ns,
+            trajectory=run.trajectory(),
             wall_s=self.wall_s,
             latency_ms=self.latency_ms,
-            skipped=self.unusable,
+            skipped=run.skipped,
             gaps_ns=self.gaps_ns,
             model_id=self.model_id,
             weights_sha256=self.weights_sha256,
-            tracked_stamps_ns=[
-                stamp for stamp, state in self.states.items() if state is TrackingState.TRACKING
-            ],
+            is_tracked=[a and b for a, b in zip(is_answered, run.is_tracked, strict=True)],
+            unanswered=[i for i, answered in enumerate(is_answered) if not answered],
         )
 
     def transport(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ null live. `lost_intervals`: runs of frames without a pose. `fps`: frames per se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,14 +43,15 @@ class RunRecord:
     Attributes:
         sensor: "mono", "stereo", "rgbd" or "homography".
         stamps_ns: Of all frames that came in, in order.
-        trajectory: Poses of the frames that got one, with their map ids.
+        trajectory: Poses of the frames that got one, with map ids and places in `stamps_ns`.
         wall_s: Wall time of the run, seconds.
         latency_ms: Stage -> p50, p95, p99.
-        skipped: Stamp -> why a frame could not be used.
+        skipped: Place in `stamps_ns` -> why this frame could not be used.
         gaps_ns: Gaps between the stamps of paired messages.
         model_id: Name of the network.
         weights_sha256: Of its weights file.
-        tracked_stamps_ns: Frames that were tracked; None: those of `trajectory`.
+        is_tracked: Of all frames; None: those of `trajectory` are.
+        unanswered: Places of frames that went out but that no node answered (live).
     """
 
     sensor: str
@@ -62,7 +63,8 @@ class RunRecord:
     gaps_ns: Sequence[int] = ()
     model_id: str = ""
     weights_sha256: str = ""
-    tracked_stamps_ns: Sequence[int] | None = None
+    is_tracked: Sequence[bool] | None = None
+    unanswered: Collection[int] = ()
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,10 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
     """
     notes: list[str] = []
     with_scale = record.sensor == "mono"
-    tracked = record.tracked_stamps_ns
-    tracked_stamps = set(record.trajectory.stamps_ns.tolist() if tracked is None else tracked)
-    has_pose = [stamp in tracked_stamps for stamp in record.stamps_ns]
-    frames, num_tracked = len(record.stamps_ns), sum(has_pose)
+    frames = len(record.stamps_ns)
+    with_pose = set(record.trajectory.frames.tolist())
+    tracked = record.is_tracked or [i in with_pose for i in range(frames)]
+    num_tracked = sum(tracked)
 
     estimate = longest_map(record.trajectory)
     maps = _describe_maps(record, truth, with_scale)
@@ -103,7 +105,8 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
     if truth is None:
         notes.append("no ground truth: ATE, RPE and scale are not known")
     else:
-        errors = evaluate_trajectory(estimate, truth, with_scale)
+        unused = {*record.skipped, *record.unanswered}
+        errors = evaluate_trajectory(estimate, truth, with_scale, unused=unused)
         if errors is None:
             notes.append("fewer than 3 poses within 20 ms of the ground truth: no ATE")
     if len(maps) > 1:
@@ -151,9 +154,10 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
         "associated": len(errors.stamps_ns) if errors else 0,
         "ground_truth": truth_name or None,
         "maps": maps,
-        "lost_intervals": lost_intervals(list(record.stamps_ns), has_pose),
+        "lost_intervals": lost_intervals(list(record.stamps_ns), tracked),
         "skipped": [
-            {"stamp_s": stamp * 1e-9, "reason": reason} for stamp, reason in record.skipped.items()
+            {"stamp_s": record.stamps_ns[i] * 1e-9, "reason": reason}
+            for i, reason in record.skipped.items()
         ],
         "stamp_gap_ms": _gaps(record.gaps_ns),
         "fps": frames / record.wall_s if record.wall_s > 0 else 0.0,

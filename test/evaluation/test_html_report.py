@@ -73,7 +73,7 @@ def judged(
             trajectory=run.trajectory(),
             wall_s=6.0,
             latency_ms=run.latency_ms,
-            skipped={stamps[3]: NASTY},
+            skipped={3: NASTY},
             model_id=NASTY,
             weights_sha256="12ab",
         ),

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,7 @@ def test_frames_without_a_pose_are_holes_and_errors_stand_at_their_frame() -> No
     poses = truth.poses[kept].copy()
     poses[-1, :3, 3] += [0.0, 0.0, 0.5]  # one frame is wrong
     poses[-1, :3, :3] @= rotation(1, 3.0)
-    estimate = make_trajectory([STAMPS[i] for i in kept], list(poses))
+    estimate = dataclasses.replace(truth.take(kept), poses=poses)
     motion = motion_of(
         summarize(RunRecord("rgbd", STAMPS, estimate, 1.0), truth), np.array(STAMPS)
     )
@@ -67,6 +69,20 @@ def test_frames_without_a_pose_are_holes_and_errors_stand_at_their_frame() -> No
     assert motion.rotation_errors_deg[29] == pytest.approx(3.0)
     assert np.nanmax(motion.rotation_errors_deg[:29]) < 1e-6
     np.testing.assert_allclose(motion.times_s[[0, 29]], [0.0, 29 * STEP * 1e-9])
+
+
+@pytest.mark.parametrize("has_truth", [True, False])
+def test_stamps_may_jump_back(has_truth: bool) -> None:
+    # A simulator that was reset: the second map has 20 frames, and stamps of the first.
+    path = swing(np.eye(3))
+    stamps = [*STAMPS[:10], *STAMPS[5:25]]
+    poses = np.concatenate([path.poses[:10], path.poses[5:25]])
+    maps = np.repeat([0, 1], [10, 20])
+    trajectory = Trajectory(np.array(stamps), poses, maps)
+    summary = summarize(RunRecord("rgbd", stamps, trajectory, 1.0), path if has_truth else None)
+    motion = motion_of(summary, np.array(stamps))
+    assert np.flatnonzero(np.isfinite(motion.positions[:, 0])).tolist() == list(range(10, 30))
+    np.testing.assert_allclose(motion.positions[10:], path.poses[5:25, :3, 3], atol=1e-9)
 
 
 # A level camera that looks along the world's x axis, z up: right is -y, down is -z.

@@ -21,7 +21,12 @@ from superpoint_ros.evaluation.moments import Moment, compress
 from superpoint_ros.evaluation.report import plot_trajectory, print_summary, write_run
 from superpoint_ros.evaluation.results import BagResult
 from superpoint_ros.evaluation.summary import RunRecord, summarize
-from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory, read_kitti
+from superpoint_ros.evaluation.trajectory import (
+    Trajectory,
+    make_trajectory,
+    read_kitti,
+    write_tum,
+)
 from superpoint_ros.files import write_json
 
 T0, STEP = 1_700_000_000_000_000_000, 100_000_000
@@ -106,11 +111,45 @@ def test_a_wrong_depth_unit_is_pointed_out_for_metric_sensors_only() -> None:
 
 
 def test_skipped_frames_and_gaps_are_counted() -> None:
-    skipped = {T0 + STEP: "/camera/depth: no message within 20 ms"}
+    skipped = {1: "/camera/depth: no message within 20 ms"}
     values = summarize(record(circle(), skipped=skipped, gaps_ns=[-3_000_000, 1_000_000])).values
-    assert values["skipped"][0]["reason"] == skipped[T0 + STEP]
+    assert values["skipped"][0]["reason"] == skipped[1]
+    assert values["skipped"][0]["stamp_s"] == pytest.approx((T0 + STEP) * 1e-9)
     assert values["stamp_gap_ms"] == {"median": 2.0, "largest": 3.0}
     assert any("1 frames could not be used" in note for note in values["notes"])
+
+
+def test_frames_with_equal_stamps_are_counted_one_by_one() -> None:
+    stamps = [T0 + i // 2 * STEP for i in range(40)]
+    poses = [*circle(20).poses.repeat(2, axis=0)]
+    run = LockstepRun(
+        stamps,
+        [TrackingState.TRACKING] * 40,
+        [T if i % 2 == 0 else None for i, T in enumerate(poses)],
+        [0] * 40,
+        skipped=dict.fromkeys(range(1, 40, 2), "the stamp repeats"),
+    )
+    parts = {"stamps_ns": stamps, "skipped": run.skipped, "is_tracked": run.is_tracked}
+    values = summarize(record(run.trajectory(), **parts), circle(20)).values
+    assert (values["frames"], values["tracked"], values["coverage"]) == (40, 20, 0.5)
+    assert len(values["skipped"]) == 20
+    assert values["rpe_trans_m"] < 1e-9  # a frame that could not be used is no hole
+
+
+def test_a_recording_that_begins_again_keeps_the_poses_of_both_passes(tmp_path: Path) -> None:
+    path = circle(20)
+    stamps = [*path.stamps_ns.tolist()] * 2
+    run = LockstepRun(
+        stamps,
+        [TrackingState.TRACKING] * 40,
+        [*path.poses, *path.poses],
+        [0] * 20 + [1] * 20,
+    )
+    values = summarize(record(run.trajectory(), stamps_ns=stamps), path).values
+    assert [m["frames"] for m in values["maps"]] == [20, 20]
+    assert values["tracked"] == 40
+    write_tum(tmp_path / "t.tum", run.trajectory())
+    assert len((tmp_path / "t.tum").read_text().splitlines()) == 1 + 40
 
 
 def test_an_empty_run_is_no_crash(tmp_path: Path) -> None:
