@@ -18,7 +18,7 @@ from superpoint_ros.config import ConfigError
 from superpoint_ros.machine import find_commit
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
 from superpoint_ros.network.weights import ModelCard, find_weights, load_weights
-from superpoint_ros.training.provenance import describe_hardware
+from superpoint_ros.training.provenance import describe_hardware, join_licences
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def average_weights(names: Sequence[str]) -> tuple[SuperPoint, ModelCard]:
 
     Raises:
         WeightsError: Missing or damaged.
-        ConfigError: Fewer than two, or of different widths.
+        ConfigError: Fewer than two, of different widths, or sampled in different ways.
     """
     if len(names) < 2:
         raise ConfigError("--from: a mean needs at least two files of weights")
@@ -79,9 +79,12 @@ def average_weights(names: Sequence[str]) -> tuple[SuperPoint, ModelCard]:
     except ConfigError as error:
         raise ConfigError(f"--from {' '.join(names)}: {error}") from None
     cards = [card for _, card in loaded]
+    if len({card.descriptor_sampling for card in cards}) > 1:
+        raise ConfigError(f"--from {' '.join(names)}: descriptors sampled bilinear and bicubic")
     last = cards[-1]
     card = dataclasses.replace(
         last,
+        licence=join_licences(cards),
         config={"average": {"of": [card.sha256 for card in cards]}, "parent": dict(last.config)},
         data=tuple(dict.fromkeys(item for card in cards for item in card.data)),
         commit=find_commit(),

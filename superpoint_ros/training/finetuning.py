@@ -31,7 +31,7 @@ from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
 from superpoint_ros.training.averaging import mean_network
 from superpoint_ros.training.checkpoint import Checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, list_photos, read_photo
-from superpoint_ros.training.provenance import describe_hardware
+from superpoint_ros.training.provenance import SAMPLING, describe_hardware, describe_sampling
 from superpoint_ros.training.sheets import write_batch_sheet, write_label_sheet, write_match_sheet
 from superpoint_ros.training.stage import TrainConfig
 from superpoint_ros.training.trainer import make_source, train
@@ -258,6 +258,7 @@ def _make_card(
     return dataclasses.replace(
         parent,
         name=f"{parent.name.removesuffix('_finetuned')}_finetuned",
+        descriptor_sampling=SAMPLING,
         parent=f"{parent.name} {parent.sha256}",
         config=to_mapping(dataclasses.replace(config, training=training)),
         data=(*parent.data, f"{count} frames of {source_name}"),
@@ -266,6 +267,7 @@ def _make_card(
         wall_time_s=round(state.wall_time_s, 1),
         hardware=describe_hardware(),
         metrics={},
-        notes=f"Steps {state.step}, skipped {len(state.skipped_steps)}.",
+        notes=f"Steps {state.step}, skipped {len(state.skipped_steps)}."
+        + describe_sampling(parent),
         sha256="",
     )

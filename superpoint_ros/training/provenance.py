@@ -22,6 +22,7 @@ from superpoint_ros.training.warm_start import START_NAME, TEACHER_NAME
 
 METRICS_NAME = "metrics.json"
 MANIFEST_NAME = "manifest.csv"
+SAMPLING = "bilinear"  # of descriptors in every training here
 TRAINED = ("magicpoint", "superpoint", "refine")  # what trains
 
 
@@ -78,7 +79,8 @@ def make_card(
         config["parent"] = dict(start.config)
     return ModelCard(
         name=name,
-        licence="Apache-2.0",
+        descriptor_sampling=SAMPLING,
+        licence=join_licences(parents),
         config=config,
         data=tuple(dict.fromkeys(data)),
         seed=int(last.config["seed"]),
@@ -93,8 +95,22 @@ def make_card(
         )
         + ". Wall time is of these stages, without the labelling."
         + (" They started from the parent's weights." if start else "")
-        + _name_teachers(out, done),
+        + _name_teachers(out, done)
+        + (describe_sampling(start) if start else ""),
     )
+
+
+def join_licences(parents: Sequence[ModelCard]) -> str:
+    """Return all licences that weights inherit; without parents ours."""
+    licences = [each for card in parents for each in card.licence.split(" AND ")]
+    return " AND ".join(dict.fromkeys(licences)) or "Apache-2.0"
+
+
+def describe_sampling(parent: ModelCard) -> str:
+    """Return a sentence for the card if training samples otherwise than the parent's did."""
+    if parent.descriptor_sampling == SAMPLING:
+        return ""
+    return f" The parent's descriptors were sampled {parent.descriptor_sampling}."
 
 
 def _name_teachers(out: Path, done: Mapping[str, Checkpoint]) -> str:

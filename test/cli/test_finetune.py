@@ -1,6 +1,7 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from superpoint_ros.cli import finetune
 from superpoint_ros.config import ConfigError, load_yaml
 from superpoint_ros.evaluation.homography import HEADLINES
 from superpoint_ros.network.superpoint import HIDDEN_LAYERS
-from superpoint_ros.network.weights import find_weights, load_weights
+from superpoint_ros.network.weights import find_weights, load_weights, save_weights
 from superpoint_ros.training import finetuning
 from superpoint_ros.training.finetuning import FinetuneConfig, is_held_back
 
@@ -139,6 +140,21 @@ def test_what_is_better_on_the_whole_but_worse_in_part_says_so(
     assert json.loads((folder / "m.json").read_text())["worse"] == marked
     _, card = load_weights(folder / "part" / "superpoint_finetuned.safetensors")
     assert card.notes.endswith("held back: localization_px, nn_map.")
+
+
+def test_the_card_says_how_the_new_weights_are_sampled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = dict.fromkeys((*HEADLINES, *finetuning.JUDGES), 0.5)
+    monkeypatch.setattr(finetuning, "measure", lambda *_: metrics)
+    network, card = load_weights(find_weights())
+    card = dataclasses.replace(card, descriptor_sampling="bicubic", licence="MIT")
+    save_weights(folder / "bicubic.safetensors", network, card)
+    job = words(folder, "sampled", 0.0)
+    assert finetune.run(parse(*job, "--weights", str(folder / "bicubic.safetensors"))) == 0
+    _, card = load_weights(folder / "sampled" / "superpoint_finetuned.safetensors")
+    assert (card.descriptor_sampling, card.licence) == ("bilinear", "MIT")
+    assert "The parent's descriptors were sampled bicubic." in card.notes
 
 
 def test_a_fifth_is_held_back_in_blocks_of_time() -> None:

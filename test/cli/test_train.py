@@ -190,8 +190,8 @@ def test_a_stage_goes_on_with_the_teacher_it_began_with_and_the_card_names_it(
     out, files = tiny / "run", [tiny / "a.safetensors", tiny / "other.safetensors"]
     words = ("--images", str(tiny / "images"), "--config", str(tiny / "configs"))
     words = (*words, "--out", str(out), "--device", "cpu")
-    teacher = save_teacher(files[0], "a")
-    other = save_teacher(files[1], "other")
+    teacher = save_teacher(files[0], "a", licence="CC-BY-NC-4.0")
+    other = save_teacher(files[1], "other", licence="MIT", descriptor_sampling="bicubic")
     assert train.run(parse("pseudo-labels", *words)) == 0
     assert train.run(parse("superpoint", *words, "--from", str(files[1]))) == 0
     (out / "superpoint").rename(out / "refine")
@@ -209,7 +209,10 @@ def test_a_stage_goes_on_with_the_teacher_it_began_with_and_the_card_names_it(
     assert train.run(parse("export", *words)) == 0
     _, card = load_weights(out / "superpoint.safetensors")
     assert card.parent == f"other {other.sha256}, a {teacher.sha256}"
-    assert card.notes.endswith(f"Teacher of wide: a {teacher.sha256[:8]}.")
+    assert f" Teacher of wide: a {teacher.sha256[:8]}." in card.notes
+    assert card.licence == "MIT AND CC-BY-NC-4.0"
+    assert card.descriptor_sampling == "bilinear"
+    assert card.notes.endswith("The parent's descriptors were sampled bicubic.")
     # The slim network's teacher is the run's, and stays it.
     assert train.run(parse("small", *words)) == 0
     with pytest.raises(ConfigError, match="small: learns from other weights"):
@@ -217,13 +220,13 @@ def test_a_stage_goes_on_with_the_teacher_it_began_with_and_the_card_names_it(
     save_teacher(out / "superpoint.safetensors", "later")
     assert train.run(parse("small", *words)) == 0
     _, small = load_weights(out / "superpoint_small.safetensors")
-    assert small.parent == f"superpoint {card.sha256}"
+    assert (small.parent, small.licence) == (f"superpoint {card.sha256}", card.licence)
     # Older runs kept no copy.
     (out / "wide" / "teacher.safetensors").unlink()
     assert train.run(parse("wide", *words)) == 0
     assert train.run(parse("export", *words)) == 0
     _, card = load_weights(out / "superpoint.safetensors")
-    assert card.notes.endswith("The teacher of wide is not known.")
+    assert " The teacher of wide is not known." in card.notes
     longer = (tiny / "configs" / "wide.yaml").read_text().replace("steps: 2", "steps: 3", 1)
     (tiny / "configs" / "wide.yaml").write_text(longer)
     with pytest.raises(ConfigError, match="has begun with a teacher: name it"):

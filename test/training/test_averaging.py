@@ -1,5 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,10 @@ def test_weights_of_the_mean_are_the_weighted_mean_and_the_networks_stay() -> No
 def test_the_card_of_a_mean_names_all_parents(tmp_path: Path) -> None:
     files, cards = [str(tmp_path / f"{i}.safetensors") for i in range(3)], []
     for seed, path in enumerate(files):
-        card = ModelCard(name="net", config={"wide": {"seed": seed}}, data=("all", f"of {seed}"))
+        card = ModelCard(
+            name="net", config={"wide": {"seed": seed}}, data=("all", f"of {seed}"),
+            licence=("CC-BY-NC-4.0", "Apache-2.0 AND CC-BY-NC-4.0", "MIT")[seed],
+        )  # fmt: skip
         dim = 16 if seed < 2 else 8
         cards.append(save_weights(path, make_network(seed, dim), card))
     network, card = average_weights(files[:2])
@@ -48,9 +52,14 @@ def test_the_card_of_a_mean_names_all_parents(tmp_path: Path) -> None:
     assert card.config["average"] == {"of": [cards[0].sha256, cards[1].sha256]}
     assert card.config["parent"] == {"wide": {"seed": 1}}
     assert card.data == ("all", "of 0", "of 1")
+    assert card.licence == "CC-BY-NC-4.0 AND Apache-2.0"
     with pytest.raises(ConfigError, match="at least two"):
         average_weights(files[:1])
     with pytest.raises(ConfigError, match=r"--from .*2\.safetensors: .*different widths"):
+        average_weights(files[1:])
+    bicubic = dataclasses.replace(cards[2], descriptor_sampling="bicubic")
+    save_weights(files[2], make_network(2), bicubic)
+    with pytest.raises(ConfigError, match=r"--from .*2\.safetensors: .*bilinear and bicubic"):
         average_weights(files[1:])
 
 
