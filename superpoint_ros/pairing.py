@@ -16,6 +16,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 DEFAULT_SLOP_NS = 20_000_000  # 0.02 s
+# Stamps that go back by more than this are a new run (a looping bag); by less, a late frame.
+JUMP_BACK_NS = 500_000_000
 _CAPACITY = 64  # messages that wait for their partner: bounds the memory of a one-sided bag
 
 

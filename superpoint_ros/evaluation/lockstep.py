@@ -27,6 +27,7 @@ from superpoint_ros.odometry.observation import (
     make_stereo_observation,
     make_stereo_pair,
 )
+from superpoint_ros.pairing import JUMP_BACK_NS
 from superpoint_ros.profiling import LatencyLog, Stopwatch
 
 DESCRIPTOR_TYPES = ("f32", "f16")
@@ -112,7 +113,8 @@ class Lane:
     Several lanes may share one pass over the recording, and the features of its frames.
 
     Attributes:
-        odometry: Takes the observations; reset only where the stamps jump back.
+        odometry: Takes the observations; reset only where the stamps jump back. Frames that are
+            late by less are skipped, as the tracker node drops them.
         run: The record; its latencies are there after `finish`.
     """
 
@@ -159,11 +161,15 @@ class Lane:
         reading_ms = latency_ms.pop(_READING)
         result = None
         if observation is not None and self._last_stamp_ns is not None:
-            if frame.stamp_ns == self._last_stamp_ns:
+            back_ns = self._last_stamp_ns - frame.stamp_ns
+            if back_ns > JUMP_BACK_NS:
+                self.odometry.reset()  # a bag that was recorded over a restart, or a loop of one
+            elif back_ns > 0:
+                error = f"it is {back_ns * 1e-6:.1f} ms older than a frame before it"
+                observation = None
+            elif back_ns == 0:
                 error = f"the stamp {frame.stamp_ns} ns repeats that of the frame before"
                 observation = None
-            elif frame.stamp_ns < self._last_stamp_ns:
-                self.odometry.reset()  # a bag that was recorded over a restart, or a loop of one
         if observation is not None:
             self._last_stamp_ns = frame.stamp_ns
             tracking = Stopwatch()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from superpoint_ros.pairing import JUMP_BACK_NS as JUMP_BACK_NS
 from superpoint_ros.ros.compat import (
     ApproximateTimeSynchronizer,
     SimpleFilter,
@@ -17,8 +18,6 @@ from superpoint_ros.ros.compat import (
 )
 from superpoint_ros.ros.conversions import stamp_to_ns
 
-# Stamps that go back by more than this are a new run (a looping bag); by less, a late frame.
-JUMP_BACK_NS = 500_000_000
 _MIN_WAITING = 5  # fewer may still find their partner
 
 

@@ -114,10 +114,30 @@ def test_bad_frames_are_named_and_skipped() -> None:
 def test_stamps_that_jump_back_reset() -> None:
     odometry = Recorder()
     run = run_odometry(
-        [frame(0, 500), frame(1, 600), frame(2, 100), frame(3, 200)], extract, odometry
+        [
+            frame(0, 500_000_000),
+            frame(1, 600_000_001),
+            frame(2, 100_000_000),
+            frame(3, 200_000_000),
+        ],
+        extract,
+        odometry,
     )
     assert odometry.num_resets == 1
     assert run.map_ids == [0, 0, 1, 1]
+    assert run.trajectory().stamps_ns.tolist() == run.stamps_ns
+
+
+def test_a_late_frame_is_skipped_as_the_node_drops_it() -> None:
+    odometry = Recorder()
+    stamps = [600_000_000, 100_000_000, 570_000_000, 633_000_000]
+    run = run_odometry([frame(i, stamp) for i, stamp in enumerate(stamps)], extract, odometry)
+    assert odometry.num_resets == 0
+    assert run.skipped == {
+        1: "it is 500.0 ms older than a frame before it",
+        2: "it is 30.0 ms older than a frame before it",
+    }
+    assert run.is_tracked == [True, False, False, True]
 
 
 def test_descriptors_are_rounded_as_the_message_does() -> None:
