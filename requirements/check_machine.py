@@ -19,7 +19,7 @@ def find_obstacle():
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return (
             f"PyPI's ROS 2 wheels are for Linux on x86_64, this is {platform.system()} on "
-            f"{platform.machine()}: install ROS 2 and use colcon (README.md, Install)"
+            f"{platform.machine()}: install ROS 2 and use colcon (docs/install.md)"
         )
     try:
         import ensurepip  # noqa: F401

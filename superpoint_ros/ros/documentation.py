@@ -8,13 +8,14 @@ is not what the code says, and when the topics named here are not those of the r
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from superpoint_ros.config import Config, Setting, settings
-from superpoint_ros.graph import NAMESPACE, share_folder
+from superpoint_ros.graph import ARGUMENTS, NAMESPACE, share_folder
 from superpoint_ros.ros.features_node import FeaturesConfig
 from superpoint_ros.ros.tracker_node import TrackerConfig
 
@@ -189,7 +190,8 @@ CONFIGS: tuple[tuple[str, type[Config]], ...] = (
 
 def reference() -> str:
     """Return the whole text of docs/reference.md."""
-    return "\n".join([*_head(), *_channels(), *_parameters(), *_messages()]) + "\n"
+    parts = (_head(), _launch_arguments(), _channels(), _parameters(), _messages())
+    return "\n".join(itertools.chain(*parts)) + "\n"
 
 
 def _head() -> Iterator[str]:
@@ -197,9 +199,28 @@ def _head() -> Iterator[str]:
     yield ""
     yield "Written by `make docs` from the code; do not edit."
     yield ""
-    yield f"Relative names live in the namespace of the nodes, `/{NAMESPACE}` unless you say"
-    yield "otherwise. Both nodes have a life cycle (`configure`, `activate`, ...) and go through"
-    yield "it by themselves with `autostart`. `vo_node` is both nodes in one process."
+    yield f"Relative names live in the namespace of the nodes, `/{NAMESPACE}` unless the launch"
+    yield "argument `namespace` says otherwise. Both nodes have a life cycle (`configure`,"
+    yield "`activate`, ...) and go through it by themselves with `autostart`. `vo_node` is both"
+    yield "nodes in one process."
+    yield ""
+
+
+def _launch_arguments() -> Iterator[str]:
+    yield "## Launch arguments"
+    yield ""
+    yield "Of `vo.launch.py` and `features.launch.py`, as `name:=value`, and of `superpoint run`,"
+    yield "as `--name value` with hyphens. `vo.launch.py` also has `rviz`, and `replay.launch.py`"
+    yield "`bag`, `rate` and `delay` beside them (`--show-args`)."
+    yield ""
+    yield "| argument | default | meaning |"
+    yield "|---|---|---|"
+    for argument in ARGUMENTS:
+        default = argument.default
+        shown = str(default).lower() if isinstance(default, bool) else default
+        choices = ", ".join(filter(None, argument.choices))
+        meaning = argument.description + (f" ({choices})" if choices else "")
+        yield f"| `{argument.name}` | {f'`{shown}`' if shown else 'empty'} | {meaning} |"
     yield ""
 
 
