@@ -345,6 +345,8 @@ def _judge(
         "factor": transport["rate_factor"],
     }
     values["processes"] = 1 if args.composed else 2
+    if reader.ground_truth_note:
+        values["notes"].append(reader.ground_truth_note)
     if transport["images_dropped"]:
         values["notes"].append(
             f"{transport['images_dropped']} of {transport['images_sent']} images were dropped: "

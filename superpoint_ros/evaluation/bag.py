@@ -29,9 +29,9 @@ from superpoint_ros.evaluation.sensors import (
     detect_sensor,
     ground_truth_candidates,
 )
-from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory
+from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory, recorded_pose
 from superpoint_ros.geometry.camera import CalibrationError, Camera
-from superpoint_ros.geometry.se3 import inverse, pose_from_quaternion
+from superpoint_ros.geometry.se3 import inverse
 from superpoint_ros.geometry.stereo import StereoPair
 from superpoint_ros.graph import is_rectified_topic
 from superpoint_ros.pairing import DEFAULT_SLOP_NS, NearestPairing, Pair
@@ -76,6 +76,7 @@ class BagReader:
     Attributes:
         path: Of the recording.
         depth_units_per_metre: Unit of 16-bit depth, where the layout says so; 1000 else.
+        ground_truth_note: What a person should know of the poses that `ground_truth` gave.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class BagReader:
             RosbagRecording(self.path) if is_bag else FolderRecording(self.path)
         )
         self.depth_units_per_metre = self._recording.depth_units_per_metre
+        self.ground_truth_note = ""
         self._sensor: SensorTopics | None = None
 
     def __enter__(self) -> BagReader:
@@ -231,21 +233,29 @@ class BagReader:
         """Return T_world_cam of the ground truth topic; None if there is no such topic.
 
         Poses are those of the camera, unless the message names a child frame and /tf_static
-        leads from it to the camera.
+        leads from it to the camera. Those that are not finite, or whose quaternion is zero (motion
+        capture that has lost its body), are left out; `ground_truth_note` counts them.
         """
         topic = self.sensor.ground_truth
         if not topic:
             return None
         static = self._static_transforms()
         camera_frame = self._camera_frame()
-        stamps, poses = [], []
+        stamps, poses, num_bad = [], [], 0
         for message in self._recording.messages((topic,)):
             content = message.read()
             T = pose_of(content)
+            if not np.isfinite(T).all():
+                num_bad += 1
+                continue
             child = str(getattr(content, "child_frame_id", "")).lstrip("/")
             T_child_cam = _chain(static, child, camera_frame)
             stamps.append(_stamp_ns(content) or message.time_ns)
             poses.append(T if T_child_cam is None else T @ T_child_cam)
+        if num_bad:
+            self.ground_truth_note = (
+                f"{num_bad} poses of {topic} were left out: not finite, or a quaternion of zero"
+            )
         return make_trajectory(stamps, poses)
 
     def ground_truth_candidates(self) -> list[str]:
@@ -353,7 +363,10 @@ class BagReader:
 
 
 def pose_of(message: Any) -> Array:
-    """Return the pose (4, 4) of a PoseStamped, Odometry, ... WithCovariance or Transform."""
+    """Return the pose (4, 4) of a PoseStamped, Odometry, ... WithCovariance or Transform.
+
+    NaN if its quaternion is zero.
+    """
     if hasattr(message, "transform"):
         return _transform(message.transform)
     pose = message.pose
@@ -377,7 +390,7 @@ def _stamp_ns(message: Any) -> int:
 
 
 def _pose(position: Any, rotation: Any) -> Array:
-    return pose_from_quaternion(
+    return recorded_pose(
         np.array([position.x, position.y, position.z]),
         np.array([rotation.x, rotation.y, rotation.z, rotation.w]),
     )

@@ -34,9 +34,10 @@ from superpoint_ros.evaluation.trajectory import (
     make_trajectory,
     read_kitti,
     read_tum,
+    recorded_pose,
     seconds_to_ns,
 )
-from superpoint_ros.geometry.se3 import pose_from_quaternion, quaternion_from_rotation
+from superpoint_ros.geometry.se3 import quaternion_from_rotation
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -179,9 +180,7 @@ class FolderRecording:
             poses = []
             for row in rows:
                 x, y, z, qw, qx, qy, qz = (float(word) for word in row[1:8])
-                T_world_body = pose_from_quaternion(
-                    np.array([x, y, z]), np.array([qx, qy, qz, qw])
-                )
+                T_world_body = recorded_pose(np.array([x, y, z]), np.array([qx, qy, qz, qw]))
                 poses.append(T_world_body @ T_body_left)
             self._add_poses(make_trajectory([int(row[0]) for row in rows], poses))
 

@@ -37,6 +37,7 @@ from superpoint_ros.geometry.se3 import pose_from_quaternion, quaternion_from_ro
 MAX_ASSOCIATION_S = 0.02
 KITTI_LENGTHS_M = (100, 200, 300, 400, 500, 600, 700, 800)
 MIN_KITTI_PATH_M = 0.5
+_MIN_QUATERNION = 1e-6  # a shorter one has no direction
 _MIN_POSES = 3  # alignment of fewer is no statement
 
 
@@ -245,6 +246,13 @@ def lost_intervals(
         intervals[-1]["frames"] += 1
         was_lost = True
     return intervals
+
+
+def recorded_pose(position: Array, quaternion_xyzw: Array) -> Array:
+    """Return the pose (4, 4) of a recorded quaternion of any length; NaN if it has none."""
+    if not np.linalg.norm(quaternion_xyzw) > _MIN_QUATERNION:
+        return np.full((4, 4), np.nan)
+    return pose_from_quaternion(position, quaternion_xyzw)
 
 
 def read_tum(path: Path | str) -> Trajectory:

@@ -171,6 +171,23 @@ def test_truth_of_a_body_moves_to_the_camera_over_tf_static(
     np.testing.assert_allclose(truth.poses[0, :3, 2], [1, 0, 0], atol=1e-12)
 
 
+def test_a_truth_that_lost_its_body_is_left_out(write_bag: WriteBag, picture: np.ndarray) -> None:
+    def entries(m: Messages) -> list:
+        poses = [m.pose_stamped(T0 + i, (i, 0.0, 0.0)) for i in range(4)]
+        poses[1].pose.position.y = float("nan")
+        poses[2].pose.orientation.w = 0.0
+        return [
+            ("/camera/camera_info", T0, m.camera_info(T0)),
+            ("/camera/image_raw", T0, m.image(T0, picture, "mono8")),
+            *(("/mocap/pose", T0 + i, pose) for i, pose in enumerate(poses)),
+        ]
+
+    with BagReader(write_bag(entries)) as reader:
+        truth = reader.ground_truth()
+        assert truth.poses[:, 0, 3].tolist() == [0.0, 3.0]
+        assert reader.ground_truth_note.startswith("2 poses of /mocap/pose were left out")
+
+
 def test_odometry_with_covariance_is_read(write_bag: WriteBag, picture: np.ndarray) -> None:
     def entries(m: Messages) -> list:
         covariance = np.zeros(36)

@@ -90,12 +90,16 @@ def test_euroc_folder_moves_the_truth_into_the_camera(tmp_path: Path) -> None:
     # t, p, q (w first), v, biases; a half turn about z
     (truth_folder / "data.csv").write_text(
         "#t,...\n1000, 4, 5, 6, 0, 0, 0, 1, 0,0,0,0,0,0,0,0,0\n"
+        "2000, 4, 5, 6, 0, 0, 0, 0, 0,0,0,0,0,0,0,0,0\n"
+        "3000, nan, 5, 6, 0, 0, 0, 1, 0,0,0,0,0,0,0,0,0\n"
     )
     with BagReader(tmp_path) as reader:
         assert reader.sensor.sensor == "mono"
         frame = next(reader.frames())
         truth = reader.ground_truth()
+        assert reader.ground_truth_note.startswith("2 poses of /ground_truth/pose were left out")
     assert frame.camera_info.height == 24
+    assert truth.stamps_ns.tolist() == [1000]
     np.testing.assert_allclose(truth.poses[0, :3, 3], [3.5, 5, 6], atol=1e-12)
 
 
