@@ -367,7 +367,8 @@ def _train_on_photos(
     initial = None
     start = load_start(job.start, folder)
     if start is not None:
-        network = unfold_by_photos(start, photos)
+        view_hw = (config.photos.height, config.photos.width)
+        network = unfold_by_photos(start, photos, view_hw)
         config = dataclasses.replace(config, network=network.config)
         initial = network.state_dict()
     elif before:

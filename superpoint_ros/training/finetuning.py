@@ -211,7 +211,8 @@ def finetune(
     label_photos(old, frames, labels, config.adaptation, device, split="all")
     photos = LabelledPhotos(frames, labels, config.training.photos, split="all")
     write_label_sheet(folder / "labels.jpg", photos)
-    started = unfold_by_photos(old, photos)
+    views = config.training.photos
+    started = unfold_by_photos(old, photos, (views.height, views.width))
     training = dataclasses.replace(config.training, network=started.config)
     source = make_source(training, photos)
     write_batch_sheet(folder / "sheet.jpg", source(0))

@@ -24,6 +24,7 @@ from superpoint_ros.training.distributed import process_rank, wait_for_all
 START_NAME = "start.safetensors"
 TEACHER_NAME = "teacher.safetensors"
 _STATISTICS_OF = 16  # photos
+_LARGEST_PART_PX = 512  # of a photo's sides: 16 such parts take 3 GB, whole ones of 12 MP 150
 
 
 def load_start(weights: str, folder: Path) -> SuperPoint | None:
@@ -99,22 +100,29 @@ def _load_and_copy(source: Path, copy: Path) -> SuperPoint:
     return network
 
 
-def unfold_by_photos(network: SuperPoint, photos: LabelledPhotos) -> SuperPoint:
+def unfold_by_photos(
+    network: SuperPoint, photos: LabelledPhotos, view_hw: tuple[int, int]
+) -> SuperPoint:
     """Give folded weights BatchNorm again, by the statistics of some of the photos.
 
     Args:
         network: With or without BatchNorm; stays as it is.
         photos: What it will be trained on; their upper left parts, of the least size, are used.
+        view_hw: Height and width of the training's views; smaller photos are left out, unless all
+            are.
 
     Returns:
         The network that `unfold_batch_norm` makes.
     """
-    places = np.linspace(0, len(photos) - 1, min(_STATISTICS_OF, len(photos))).astype(int)
-    return unfold_batch_norm(network, _to_batch([photos[int(i)].image for i in places]))
+    images = [photos[index].image for index in range(len(photos))]
+    images = [i for i in images if i.shape[0] >= view_hw[0] and i.shape[1] >= view_hw[1]] or images
+    places = np.linspace(0, len(images) - 1, min(_STATISTICS_OF, len(images))).astype(int)
+    return unfold_batch_norm(network, _to_batch([images[int(i)] for i in places]))
 
 
 def _to_batch(images: list[Array]) -> Tensor:
     """Return what images of several sizes have in common as (B, 1, H, W) in [0, 1]."""
-    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
+    largest = _LARGEST_PART_PX
+    height, width = (min(largest, *(image.shape[axis] for image in images)) for axis in (0, 1))
     height, width = height // CELL_SIZE * CELL_SIZE, width // CELL_SIZE * CELL_SIZE
     return torch.from_numpy(np.stack([i[:height, :width] for i in images]))[:, None].float() / 255

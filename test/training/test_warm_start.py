@@ -1,0 +1,53 @@
+# Copyright 2026 The superpoint_ros authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.training import warm_start
+from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig, label_path
+
+VIEW_HW = (48, 80)
+
+
+def make_photos(folder: Path, sizes_hw: list[tuple[int, int]]) -> LabelledPhotos:
+    """Photos whose grey level is their place in the list."""
+    for grey, size_hw in enumerate(sizes_hw):
+        path = folder / f"{grey:02d}.png"
+        cv2.imwrite(str(path), np.full(size_hw, grey, np.uint8))
+        np.savez(label_path(folder, folder, path), keypoints=np.ones((1, 2)), scores=np.ones(1))
+    return LabelledPhotos(folder, folder, PhotoConfig(), split="all")
+
+
+@pytest.mark.parametrize(
+    ("sizes_hw", "greys", "size_hw"),
+    [
+        ([(70, 130), (60, 170), (90, 100)], [0, 1, 2], (56, 96)),
+        ([(600, 900), (700, 800)], [0, 1], (512, 512)),  # 12 GB a megapixel else
+        ([(20, 30), (70, 130), (40, 200), (90, 100)], [1, 3], (64, 96)),
+        ([(20, 30), (40, 50)], [0, 1], (16, 24)),  # all are smaller than a view
+    ],
+)
+def test_statistics_are_of_what_the_photos_have_in_common(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes_hw: list[tuple[int, int]],
+    greys: list[int],
+    size_hw: tuple[int, int],
+) -> None:
+    seen: list[Tensor] = []
+
+    def unfold(network: SuperPoint, images: Tensor) -> SuperPoint:
+        seen.append(images)
+        return network
+
+    monkeypatch.setattr(warm_start, "unfold_batch_norm", unfold)
+    network = SuperPoint(NetworkConfig((4, 4, 8, 8), 8, 8))
+    warm_start.unfold_by_photos(network, make_photos(tmp_path, sizes_hw), VIEW_HW)
+    expected = torch.tensor(greys)[:, None, None, None].expand(-1, 1, *size_hw) / 255
+    torch.testing.assert_close(seen[0], expected)
