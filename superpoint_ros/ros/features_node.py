@@ -123,8 +123,9 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
         self.own_steady_timer(PERIOD_S, self._diagnostics.publish)
         self.own_steady_timer(_REFRESH_S, self._refresh)
         self._last_image = time.monotonic()
+        engine = self._extractor.engine
         self.get_logger().info(
-            f"{self._extractor.model_id} on {self._extractor.engine.name}, "
+            f"{self._extractor.model_id} on {engine.name} ({engine.device}), "
             f"images from {' and '.join(images.topic for images in self._images)}"
         )
 
