@@ -259,13 +259,17 @@ def _relabel(job: _Job) -> None:
 def _label(job: _Job, config_name: str, before: Path, labels: Path) -> None:
     """Label the photos that have no labels yet, by the network of the stage before."""
     from superpoint_ros.config import load_yaml
+    from superpoint_ros.network.weights import file_sha256
     from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
+    from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig
     from superpoint_ros.training.sheets import write_label_sheet
 
     config = load_yaml(AdaptationConfig, job.configs / config_name)
-    teacher = _load_network(before) if config.teacher == "network" else None
-    done = label_photos(teacher, job.photos, labels, config, job.device)
+    teacher, sha256 = None, ""
+    if config.teacher == "network":
+        teacher, sha256 = _load_network(before), file_sha256(before / CHECKPOINT_NAME)
+    done = label_photos(teacher, job.photos, labels, config, job.device, network_sha256=sha256)
     _say(str(done))
     if done.new:
         photos = LabelledPhotos(job.photos, labels, PhotoConfig())

@@ -9,6 +9,7 @@ and averaged where the photo was visible. The identity is always the first view.
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -21,13 +22,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from superpoint_ros.config import Config, ConfigError, option
+from superpoint_ros.config import Config, ConfigError, from_mapping, option, to_mapping
 from superpoint_ros.data import Array
 from superpoint_ros.engines.torch_engine import uses_bf16
 from superpoint_ros.evaluation.detector import measure_repeatability
 from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.peaks import find_peaks
-from superpoint_ros.files import replaced
+from superpoint_ros.files import replaced, write_json
 from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap, normalise_pixels, pixel_grid
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
 from superpoint_ros.training.corner_votes import CornerConfig, vote
@@ -41,6 +42,8 @@ from superpoint_ros.training.homographies import (
 from superpoint_ros.training.progress import Progress
 
 _LOG = logging.getLogger(__name__)
+RECORD_NAME = "labels.json"
+_FREE = ("batch_size", "precision", "max_photos")  # may change while photos are labelled
 
 
 @dataclass(frozen=True)
@@ -172,10 +175,12 @@ def label_photos(
     config: AdaptationConfig,
     device: str = "cpu",
     split: str = "train",
+    network_sha256: str = "",
 ) -> Labelling:
     """Label the photos of a folder; those that have labels already are skipped.
 
-    Several processes share the photos.
+    Several processes share the photos. How they are labelled is kept in `labels.json`, so that one
+    folder holds labels of one kind.
 
     Args:
         network: Any detector, with or without BatchNorm; the teacher `corners` needs none.
@@ -184,9 +189,11 @@ def label_photos(
         config: How.
         device: Of torch.
         split: Which photos, see `list_photos`.
+        network_sha256: Of the file that the network comes from, for `labels.json`.
 
     Raises:
-        ConfigError: The teacher is the network, and there is none.
+        ConfigError: The teacher is the network, and there is none; or the folder has labels by
+            other settings, or another network's and photos are missing.
         OSError: The labels cannot be written; those that are there stay.
     """
     if network is None and config.teacher == "network":
@@ -199,6 +206,8 @@ def label_photos(
     paths = list_photos(images, split)
     order = np.random.default_rng(config.seed).permutation(len(paths))
     chosen = [paths[i] for i in order[: config.max_photos or len(paths)]]
+    is_complete = all(label_path(folder, images, path).is_file() for path in chosen)
+    _keep_record(folder, config, network_sha256, is_complete)
     # By place in the list, not among the missing: others may be writing theirs already.
     own = chosen[process_rank() :: process_count()]
     missing = [path for path in own if not label_path(folder, images, path).is_file()]
@@ -217,6 +226,30 @@ def label_photos(
     wait_for_all()
     total = sum(label_path(folder, images, path).is_file() for path in chosen)
     return Labelling(total, new, wall_time_s)
+
+
+def _keep_record(
+    folder: Path, config: AdaptationConfig, network_sha256: str, is_complete: bool
+) -> None:
+    """Write how photos are labelled before the first is, and refuse to go on in another way."""
+    path = folder / RECORD_NAME
+    has_labels = any(folder.rglob("*.npz"))
+    if has_labels and path.is_file():  # there was no record in older versions
+        record = json.loads(path.read_text(encoding="utf-8"))
+        # Settings that are younger than the record had their default's effect.
+        before = to_mapping(from_mapping(AdaptationConfig, record["config"], str(path)))
+        now = to_mapping(config)
+        changed = [key for key in now if key not in _FREE and before[key] != now[key]]
+        if record["network_sha256"] != network_sha256 and not is_complete:
+            changed.append("the network")
+        if changed:
+            raise ConfigError(
+                f"{folder}: has labels made with another config ({', '.join(changed)}); remove "
+                "it, or choose another --out"
+            )
+    wait_for_all()  # all have looked before one writes
+    if process_rank() == 0 and not has_labels:
+        write_json(path, {"config": to_mapping(config), "network_sha256": network_sha256})
 
 
 def _label(

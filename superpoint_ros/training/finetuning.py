@@ -208,7 +208,9 @@ def finetune(
     )
     before = _measure(weights, pairs, device)
     old, parent = load_weights(weights)
-    label_photos(old, frames, labels, config.adaptation, device, split="all")
+    label_photos(
+        old, frames, labels, config.adaptation, device, "all", network_sha256=parent.sha256
+    )
     photos = LabelledPhotos(frames, labels, config.training.photos, split="all")
     write_label_sheet(folder / "labels.jpg", photos)
     views = config.training.photos

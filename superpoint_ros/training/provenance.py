@@ -7,7 +7,7 @@ from __future__ import annotations
 import collections
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from superpoint_ros.config import ConfigError
 from superpoint_ros.machine import describe_machine, find_commit
 from superpoint_ros.network.weights import ModelCard, load_weights
+from superpoint_ros.training.adaptation import RECORD_NAME
 from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint
 from superpoint_ros.training.distributed import process_count
 from superpoint_ros.training.warm_start import START_NAME, TEACHER_NAME
@@ -69,6 +70,7 @@ def make_card(
     if measured.is_file():
         metrics = json.loads(measured.read_text(encoding="utf-8"))
     config: dict[str, Any] = {stage: state.config for stage, state in done.items()}
+    config |= _read_labellings(out, done)
     data = [
         *(("synthetic shapes",) if "magicpoint" in done else ()),
         *(start.data if start else ()),
@@ -111,6 +113,18 @@ def describe_sampling(parent: ModelCard) -> str:
     if parent.descriptor_sampling == SAMPLING:
         return ""
     return f" The parent's descriptors were sampled {parent.descriptor_sampling}."
+
+
+def _read_labellings(out: Path, stages: Iterable[str]) -> dict[str, Any]:
+    """Return how the labels of these stages were made, by their folder, as far as it is known."""
+    rounds = (stage.partition("-")[2] for stage in stages if stage != "magicpoint")
+    folders = (f"pseudo-labels-{number}" if number else "pseudo-labels" for number in rounds)
+    paths = {name: out / name / RECORD_NAME for name in folders}
+    return {
+        name: json.loads(path.read_text(encoding="utf-8"))
+        for name, path in paths.items()
+        if path.is_file()
+    }
 
 
 def _name_teachers(out: Path, done: Mapping[str, Checkpoint]) -> str:

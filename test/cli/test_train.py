@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from superpoint_ros.cli import train
 from superpoint_ros.config import ConfigError, load_yaml
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
-from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
+from superpoint_ros.network.weights import ModelCard, file_sha256, load_weights, save_weights
 from superpoint_ros.training import trainer
 from superpoint_ros.training.adaptation import AdaptationConfig
 from superpoint_ros.training.checkpoint import load_checkpoint
@@ -76,7 +76,8 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert network.config.descriptor_dim == 16
     assert card.licence == "Apache-2.0"
     stages = ["magicpoint", "superpoint", "refine", "wide"]
-    assert set(card.config) == set(stages)
+    assert set(card.config) == {*stages, "pseudo-labels"}
+    assert card.config["pseudo-labels"]["config"]["warps"] == 3
     assert card.config["wide"]["steps"] == 2
     assert card.wall_time_s > 0
     assert card.metrics["warped-photos-ransac8/pairs"] == 2
@@ -91,13 +92,17 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert len(list((out / "pseudo-labels-2").glob("*.npz"))) == card_photos(card)
     assert cv2.imread(str(out / "pseudo-labels-2" / "labels.jpg")) is not None
     _, card = load_weights(out / "superpoint.safetensors")
-    assert set(card.config) == {*stages[:-1], "retrain-2", "wide-2"}
+    assert set(card.config) == {
+        *(*stages[:-1], "retrain-2", "wide-2", "pseudo-labels", "pseudo-labels-2")
+    }
+    labelled_by = file_sha256(out / "refine" / "last.pt")
+    assert card.config["pseudo-labels-2"]["network_sha256"] == labelled_by
     assert train.run(parse("small", *words, "--out", str(out), "--device", "cpu")) == 0
     network, small = load_weights(out / "superpoint_small.safetensors")
     assert network.config.descriptor_dim == 8
     assert small.name == "superpoint_small"
     assert small.parent == f"superpoint {card.sha256}"
-    assert set(small.config) == {"small"}
+    assert set(small.config) == {"small", "pseudo-labels"}
     assert train.run(parse("losses", *words, "--out", str(out), "--device", "cpu")) == 0
     table = json.loads((out / "losses" / "table.json").read_text())
     assert set(table) == {"contrastive", "hinge", "hinge_normalised"}
@@ -147,7 +152,7 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     trained, refined = load_weights(out / "superpoint.safetensors")
     assert trained.config == network
     assert refined.parent == f"given {given.sha256}"
-    assert set(refined.config) == {"refine", "parent"}
+    assert set(refined.config) == {"refine", "pseudo-labels", "parent"}
     assert refined.config["parent"] == given.config
     assert refined.data[0] == "somewhere"
     small = parse("small", *words, "--from", str(tiny / "other.safetensors"))
@@ -158,7 +163,7 @@ def test_a_stage_starts_from_finished_weights_and_the_card_says_so(tiny: Path) -
     assert train.run(parse("export", *words)) == 0
     _, card = load_weights(out / "superpoint.safetensors")
     assert card.parent == f"given {other.sha256}"
-    assert set(card.config) == {"wide", "parent"}
+    assert set(card.config) == {"wide", "pseudo-labels", "parent"}
     parents = [str(path) for path in (tiny / "other.safetensors", out / "superpoint.safetensors")]
     mean = ("--images", str(tiny / "images"), "--out", str(tiny / "mean"), "--from", *parents)
     assert train.run(parse("average", *mean)) == 0

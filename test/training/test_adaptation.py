@@ -1,6 +1,9 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from superpoint_ros.config import ConfigError
 from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.peaks import find_peaks
 from superpoint_ros.network.superpoint import DenseOutput, NetworkConfig, SuperPoint
@@ -126,11 +130,51 @@ def test_labels_are_written_once_and_broken_photos_are_passed_over(
     assert label_photos(network, tmp_path / "images", folder, config).total == 2
     assert "c.png" in caplog.text
     files = sorted(folder.rglob("*"))
-    assert [path.name for path in files if path.is_file()] == ["a.png.npz", "b.png.npz"]
+    assert [path.name for path in files if path.is_file()] == [
+        *("a.png.npz", "b.png.npz", "labels.json")
+    ]
     before = [path.stat().st_mtime_ns for path in files]
     again = label_photos(network, tmp_path / "images", folder, config)
     assert (again.total, again.new) == (2, 0)
     assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_a_folder_holds_labels_of_one_kind(tmp_path: Path) -> None:
+    images, folder = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+
+    def add(name: str) -> None:
+        cv2.imwrite(str(images / name), rng.integers(0, 255, (50, 70), np.uint8))
+
+    def label(sha256: str = "a", **changes: Any) -> int:
+        changed = dataclasses.replace(config, **changes)
+        return label_photos(network, images, folder, changed, network_sha256=sha256).new
+
+    config = AdaptationConfig(warps=2, threshold=0.0, precision="fp32")
+    network = SuperPoint(NetworkConfig((4, 4, 8, 8), head_channels=8, descriptor_dim=8))
+    (images / "junk.png").write_bytes(b"no photo")
+    assert label(warps=3) == 0  # no label, so nothing to mix with
+    add("a.png")
+    assert label() == 1
+    record = json.loads((folder / "labels.json").read_text())
+    assert (record["network_sha256"], record["config"]["warps"]) == ("a", 2)
+    with pytest.raises(ConfigError, match=r"another config \(warps, nms_radius\); remove it"):
+        label(warps=3, nms_radius=2)
+    (images / "junk.png").unlink()
+    assert label("b") == 0  # a stage that was trained on: what is done stays
+    add("b.png")
+    with pytest.raises(ConfigError, match=r"another config \(the network\)"):
+        label("b")
+    assert label(batch_size=3, precision="auto", max_photos=7) == 1
+    # An older version's folder has no record; a younger version's settings are defaults in it.
+    del record["config"]["nms_radius"]
+    (folder / "labels.json").write_text(json.dumps(record))
+    assert label() == 0
+    (folder / "labels.json").unlink()
+    add("c.png")
+    assert label("b", warps=3) == 1
+    assert not (folder / "labels.json").is_file()
 
 
 def test_the_time_of_1000_photos_is_told() -> None:
