@@ -4,32 +4,15 @@
 
 from __future__ import annotations
 
-import sqlite3
-import struct
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.rosbag1 import ReaderError as Rosbag1Error
-from rosbags.rosbag2 import ReaderError as Rosbag2Error
+from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 _SUFFIXES = (".mcap", ".db3", ".bag")
-# What rosbags lets through when a file is cut off or overwritten.
-_DAMAGE = (
-    AnyReaderError,
-    Rosbag1Error,
-    Rosbag2Error,
-    struct.error,
-    sqlite3.Error,
-    ValueError,
-    KeyError,
-    IndexError,
-    AssertionError,
-    EOFError,
-)
 
 
 class BagError(ValueError):
@@ -106,7 +89,7 @@ class RosbagRecording:
         try:
             self._reader = AnyReader(_storage_files(path), default_typestore=self._default_types)
             self._reader.open()
-        except _DAMAGE as error:
+        except Exception as error:  # rosbags, SQLite and the decompressors raise what they like
             raise BagError(
                 f"{path}: cannot be read as a bag ({error}); an interrupted recording can be "
                 "mended with 'ros2 bag reindex', 'mcap recover' or 'rosbag reindex'"
@@ -134,7 +117,7 @@ class RosbagRecording:
                 connection, time_ns, data = next(stream)
             except StopIteration:
                 return
-            except _DAMAGE as error:
+            except Exception as error:
                 raise BagError(
                     f"{self._path}: is damaged, reading stopped ({error}); 'mcap recover' or "
                     "'ros2 bag reindex' may save the rest"
@@ -156,7 +139,7 @@ class RosbagRecording:
                 if self._reader.is2 and msgtype not in self._reader.typestore.fielddefs:
                     return self._default_types.deserialize_cdr(data, msgtype)
                 return self._reader.deserialize(data, msgtype)
-            except _DAMAGE as error:
+            except Exception as error:
                 raise BagError(f"{topic}: a {msgtype} cannot be deserialised ({error})") from None
 
         return read

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from superpoint_ros.decode import decode_depth, decode_grey
+from superpoint_ros.evaluation import recordings
 from superpoint_ros.evaluation.bag import BagError, BagReader, SensorTopics
 
 WriteBag = Callable[..., Path]
@@ -228,6 +229,26 @@ def test_calibration_file_replaces_the_topic(
     with BagReader(path, SensorTopics(camera_info=str(calibration))) as reader:
         frame = next(reader.frames())
     assert frame.camera_info.k.tolist() == [31.5, 0, 20, 0, 32, 12, 0, 0, 1]
+
+
+@pytest.mark.parametrize("step", ["open", "messages", "deserialize"])
+def test_whatever_a_damaged_file_raises_is_named(
+    step: str, write_bag: WriteBag, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # apsw.Error, ZstdError and OSError without a file's name come out of rosbags as they are.
+    class DamageError(Exception):
+        pass
+
+    def fail(*args: object, **options: object) -> None:
+        raise DamageError("bad block")
+
+    def fail_later(*args: object, **options: object) -> Iterator[None]:
+        yield fail()
+
+    path = write_bag(lambda m: [("/camera/image_raw", T0, m.image(T0, picture, "mono8"))])
+    monkeypatch.setattr(recordings.AnyReader, step, fail_later if step == "messages" else fail)
+    with pytest.raises(BagError, match=rf"({path.name}|/camera/image_raw): .*\(bad block\)"):
+        [message.read() for message in BagReader(path).messages(["/camera/image_raw"])]
 
 
 def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
