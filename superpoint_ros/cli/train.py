@@ -43,6 +43,7 @@ from superpoint_ros.config import ConfigError
 if TYPE_CHECKING:
     from superpoint_ros.network.superpoint import SuperPoint
     from superpoint_ros.network.weights import ModelCard
+    from superpoint_ros.training.checkpoint import Checkpoint
     from superpoint_ros.training.stage import TrainConfig
 
 _VALIDATION_PAIRS = 100
@@ -268,7 +269,9 @@ def _label(job: _Job, config_name: str, before: Path, labels: Path) -> None:
     config = load_yaml(AdaptationConfig, job.configs / config_name)
     teacher, sha256 = None, ""
     if config.teacher == "network":
-        teacher, sha256 = _load_network(before), file_sha256(before / CHECKPOINT_NAME)
+        has_begun = any(labels.rglob("*.npz"))
+        teacher = _load_network(before) if has_begun else _load_finished(before)
+        sha256 = file_sha256(before / CHECKPOINT_NAME)
     done = label_photos(teacher, job.photos, labels, config, job.device, network_sha256=sha256)
     _say(str(done))
     if done.new:
@@ -330,7 +333,7 @@ def _losses(job: _Job) -> None:
     # Without the detector's stage all start from the same random weights.
     before = job.out / "magicpoint"
     has_detector = (before / CHECKPOINT_NAME).is_file()
-    initial = _load_network(before).state_dict() if has_detector else None
+    initial = _load_finished(before).state_dict() if has_detector else None
     report = {}
     for name in DESCRIPTOR_LOSSES:
         loss = dataclasses.replace(config.loss, descriptor=name)
@@ -353,6 +356,7 @@ def _train_on_photos(
 
     A distilled stage without a teacher learns from its own running mean.
     """
+    from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.sheets import (
         write_batch_sheet,
@@ -375,8 +379,8 @@ def _train_on_photos(
         network = unfold_by_photos(start, photos, view_hw)
         config = dataclasses.replace(config, network=network.config)
         initial = network.state_dict()
-    elif before:
-        initial = _load_network(job.out / before).state_dict()
+    elif before and not (folder / CHECKPOINT_NAME).is_file():
+        initial = _load_finished(job.out / before).state_dict()
     taught_by = load_teacher(teacher, folder, default_teacher) if config.is_distilled else None
     source = make_source(config, photos)
     write_label_sheet(folder / "labels.jpg", photos)
@@ -394,6 +398,8 @@ def _export(job: _Job) -> None:
     while not (job.out / stages[-1] / CHECKPOINT_NAME).is_file() and len(stages) > 1:
         stages.pop()  # as far as the run has come
     card = make_card(job.out, job.images, stages=stages)
+    checkpoint = _load_checkpoint(job.out / stages[-1])
+    _say(f"{stages[-1]}, step {checkpoint.step} of {checkpoint.config['steps']}")
     _write_weights(job, _load_network(job.out / stages[-1]), card)
 
 
@@ -440,15 +446,47 @@ def _load_network(folder: Path) -> SuperPoint:
     """
     from superpoint_ros.config import from_mapping
     from superpoint_ros.network.superpoint import SuperPoint
-    from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
     from superpoint_ros.training.stage import TrainConfig
 
-    checkpoint = load_checkpoint(folder / CHECKPOINT_NAME)
-    if checkpoint is None:
-        raise ConfigError(f"{folder}: no checkpoint; run `superpoint train {folder.name}` first")
+    checkpoint = _load_checkpoint(folder)
     network = SuperPoint(from_mapping(TrainConfig, checkpoint.config).network)
     network.load_state_dict(checkpoint.network)
     return network.eval()
+
+
+def _load_finished(folder: Path) -> SuperPoint:
+    """Return the network of a stage, for one that begins with it.
+
+    Raises:
+        ConfigError: The stage has not run to its end.
+    """
+    checkpoint = _load_checkpoint(folder)
+    if not checkpoint.is_finished:
+        raise ConfigError(
+            f"{folder.name} is at step {checkpoint.step} of {checkpoint.config['steps']}: run "
+            f"`{_command(folder)}` first"
+        )
+    return _load_network(folder)
+
+
+def _load_checkpoint(folder: Path) -> Checkpoint:
+    """Return a stage's last checkpoint.
+
+    Raises:
+        ConfigError: The stage has not run.
+    """
+    from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+
+    checkpoint = load_checkpoint(folder / CHECKPOINT_NAME)
+    if checkpoint is None:
+        raise ConfigError(f"{folder}: no checkpoint; run `{_command(folder)}` first")
+    return checkpoint
+
+
+def _command(folder: Path) -> str:
+    """Return what runs a stage."""
+    name, _, number = folder.name.partition("-")
+    return f"superpoint train {name}" + (f" --rounds {number}" if number else "")
 
 
 _RUNNERS: dict[str, Callable[[_Job], None]] = {

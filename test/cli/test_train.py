@@ -272,6 +272,42 @@ def test_a_share_of_the_schedule_is_trained_and_the_checkpoint_says_so(tiny: Pat
             train.run(parse(stage, *words, "--schedule", "0.5"))
 
 
+def test_a_stage_starts_from_a_finished_one(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tiny / "run"
+    words = ("--images", str(tiny / "images"), "--config", str(tiny / "configs"))
+    words = (*words, "--out", str(out), "--device", "cpu")
+    whole = trainer.train
+
+    def kill(stage: str) -> None:
+        """Run one step of two."""
+        monkeypatch.setattr(trainer, "train", partial(whole, stop_after=1))
+        assert train.run(parse(stage, *words)) == 0
+        monkeypatch.setattr(trainer, "train", whole)
+
+    kill("magicpoint")
+    corners = (tiny / "configs" / "pseudo_labels.yaml").read_text()
+    (tiny / "configs" / "pseudo_labels.yaml").write_text("teacher: network\nwarps: 3\n")
+    for stage in ("pseudo-labels", "superpoint", "losses"):
+        with pytest.raises(ConfigError, match="magicpoint is at step 1 of 2: run `superpoint tra"):
+            train.run(parse(stage, *words))
+        (tiny / "configs" / "pseudo_labels.yaml").write_text(corners)
+        assert train.run(parse("pseudo-labels", *words)) == 0
+    assert train.run(parse("magicpoint", *words)) == 0
+    kill("superpoint")
+    capsys.readouterr()
+    assert train.run(parse("export", *words)) == 0
+    assert "superpoint, step 1 of 2" in capsys.readouterr().err
+    # What has begun goes on, whatever became of the stage before.
+    (out / "magicpoint" / "last.pt").unlink()
+    kill("magicpoint")
+    assert train.run(parse("superpoint", *words)) == 0
+    assert train.run(parse("refine", *words)) == 0
+    with pytest.raises(ConfigError, match="run `superpoint train retrain --rounds 2` first"):
+        train.run(parse("relabel", *words, "--rounds", "3"))
+
+
 def card_photos(card: ModelCard) -> int:
     return int(next(text for text in card.data if "photos labelled" in text).split()[0])
 
