@@ -9,6 +9,7 @@ an error that lists the topics and names the option that settles it; nothing is 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def detect_sensor(
     image = wanted.image or _choose_image(sensor, images, topics)
     chosen = dataclasses.replace(wanted, sensor=sensor, image=image)
     if sensor == "rgbd":
-        depth = wanted.depth or _choose_depth(image, depths, topics)
+        depth = wanted.depth or _choose_depth(image, images, depths, topics)
         chosen = dataclasses.replace(chosen, depth=depth)
     if sensor == "stereo":
         right = wanted.right or _right_of(image, images)
@@ -107,13 +108,13 @@ def detect_sensor(
             raise _undecided(f"no right image for '{image}'", "--right TOPIC", topics)
         chosen = dataclasses.replace(chosen, right=right)
     if needs_camera_info:
-        info = wanted.camera_info or _camera_info_of(image, topics, "--camera-info")
+        info = wanted.camera_info or _camera_info_of(image, images, topics, "--camera-info")
         chosen = dataclasses.replace(chosen, camera_info=info)
         if sensor == "stereo":
-            info = wanted.right_camera_info or _camera_info_of(
-                chosen.right, topics, "--right-camera-info"
+            right_info = wanted.right_camera_info or _camera_info_of(
+                chosen.right, images, topics, "--right-camera-info", taken=info
             )
-            chosen = dataclasses.replace(chosen, right_camera_info=info)
+            chosen = dataclasses.replace(chosen, right_camera_info=right_info)
     ground_truth = wanted.ground_truth or _ground_truth(topics)
     return dataclasses.replace(chosen, ground_truth=ground_truth)
 
@@ -205,7 +206,19 @@ def _right_of(left: str, images: Sequence[str]) -> str:
     return ""
 
 
+def _is_of(name: str, image: str, images: Sequence[str]) -> bool:
+    """Whether a depth image or a camera_info may be that of `image` and of no other camera."""
+
+    def common(other: str) -> int:
+        parts = zip(name.strip("/").split("/"), other.strip("/").split("/"), strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], parts))
+
+    return len(images) < 2 or 0 < common(image) == max(map(common, [image, *images]))
+
+
 def _decide(images: Sequence[str], depths: Sequence[str], wanted: SensorTopics) -> str:
+    if wanted.image:
+        depths = [name for name in depths if _is_of(name, wanted.image, images)]
     if wanted.depth or (depths and not wanted.right):
         return "rgbd"
     if wanted.right or any(_right_of(name, images) for name in images):
@@ -233,7 +246,10 @@ def _choose_image(sensor: str, images: Sequence[str], topics: Sequence[Topic]) -
     return candidates[0]
 
 
-def _choose_depth(image: str, depths: Sequence[str], topics: Sequence[Topic]) -> str:
+def _choose_depth(
+    image: str, images: Sequence[str], depths: Sequence[str], topics: Sequence[Topic]
+) -> str:
+    depths = [name for name in depths if _is_of(name, image, images)]
     # Depth that says it is registered to the colour image wins over depth in its own frame;
     # raw wins over compressed.
     registered = [n for n in depths if re.search(r"aligned|registered", n)]
@@ -246,8 +262,11 @@ def _choose_depth(image: str, depths: Sequence[str], topics: Sequence[Topic]) ->
     return candidates[0]
 
 
-def _camera_info_of(image: str, topics: Sequence[Topic], option: str) -> str:
+def _camera_info_of(
+    image: str, images: Sequence[str], topics: Sequence[Topic], option: str, taken: str = ""
+) -> str:
     infos = [t.name for t in topics if t.msgtype == CAMERA_INFO_TYPE and t.count]
+    infos = [name for name in infos if name != taken]
     base = base_topic(image)
     folder = base.rpartition("/")[0]
     # image_transport's sibling, then the variants of drivers that put it below or above
@@ -258,11 +277,11 @@ def _camera_info_of(image: str, topics: Sequence[Topic], option: str) -> str:
     if above in infos:
         return above
     colour_infos = [name for name in infos if "depth" not in name]
-    if len(colour_infos) == 1:
+    if len(colour_infos) == 1 and _is_of(colour_infos[0], image, images):
         return colour_infos[0]
     reason = (
         f"several camera_info topics, none beside '{image}'"
-        if colour_infos
+        if len(colour_infos) > 1
         else f"no camera_info for '{image}'"
     )
     raise _undecided(reason, f"{option} TOPIC (or a calibration FILE.yaml)", topics)

@@ -140,6 +140,53 @@ def test_several_cameras_are_ambiguous_until_one_is_named() -> None:
     assert found.camera_info == "/rear/camera_info"
 
 
+TWO_CAMERAS = (
+    *("/front/color/image_raw", "/front/color/camera_info"),
+    *("/front/aligned_depth_to_color/image_raw", "/front/aligned_depth_to_color/camera_info"),
+    *("/rear/color/image_raw", "/rear/color/camera_info"),
+)
+
+
+def test_depth_of_another_camera_is_not_taken() -> None:
+    found = detect(*TWO_CAMERAS, image="/rear/color/image_raw")
+    assert (found.sensor, found.depth) == ("mono", "")
+    with pytest.raises(BagError, match=r"no depth image for '/rear/color/.*: pass --depth"):
+        detect(*TWO_CAMERAS, image="/rear/color/image_raw", sensor="rgbd")
+    found = detect(*TWO_CAMERAS, image="/front/color/image_raw")
+    assert (found.sensor, found.depth) == ("rgbd", "/front/aligned_depth_to_color/image_raw")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("/front/image_raw", "/rear/image_raw", "/front/camera_info"),
+        ("/robot/front/image_raw", "/robot/rear/image_raw", "/robot/front/camera_info"),
+    ],
+)
+def test_calibration_of_another_camera_is_not_taken(names: tuple[str, ...]) -> None:
+    front, rear, info = names
+    assert detect(*names, image=front).camera_info == info
+    with pytest.raises(BagError, match=rf"no camera_info for '{rear}': pass --camera-info TOPIC"):
+        detect(*names, image=rear)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("/left/image_raw", "/right/image_raw", "/left/camera_info"),
+        ("/image_0", "/image_1", "/camera_info"),
+    ],
+)
+def test_left_and_right_do_not_share_a_calibration(names: tuple[str, ...]) -> None:
+    with pytest.raises(BagError, match=r"no camera_info for '.*': pass --right-camera-info"):
+        detect(*names)
+
+
+def test_the_only_camera_may_have_its_calibration_anywhere() -> None:
+    found = detect("/usb/image_raw", "/depth/image", "/calibration/camera_info")
+    assert (found.depth, found.camera_info) == ("/depth/image", "/calibration/camera_info")
+
+
 def test_no_image_and_no_camera_info_are_named() -> None:
     with pytest.raises(BagError, match=r"no image topic.*--image.*/scan/pose"):
         detect("/scan/pose")
