@@ -32,6 +32,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,9 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds",
         type=int,
-        default=1,
         metavar="N",
-        help="rounds of labels (default: 1); of relabel and retrain: which round, from 2 on",
+        help="rounds of labels (default: 1); of relabel and retrain: which round, from 2 on; of "
+        "export: the round to write (default: the last there is)",
     )
     parser.add_argument(
         "--teacher",
@@ -134,18 +135,22 @@ def run(args: argparse.Namespace) -> int:
         for stage, number in _plan(args.stage, args.rounds):
             if stage in ("export", "average") and process_rank() != 0:  # they train nothing
                 continue
-            _say(stage if number == 1 else f"{stage}, round {number}")
+            _say(stage if number <= 1 else f"{stage}, round {number}")
             _RUNNERS[stage](dataclasses.replace(job, round=number))
         wait_for_all()
     return 0
 
 
-def _plan(stage: str, rounds: int) -> list[tuple[str, int]]:
-    """Return the stages to run and the round of each.
+def _plan(stage: str, rounds: int | None) -> list[tuple[str, int]]:
+    """Return the stages to run and the round of each; of an export 0, if none was named.
 
     Raises:
         ConfigError: No such round.
     """
+    if rounds is None:
+        if stage == "export":
+            return [(stage, 0)]
+        rounds = 1
     least = 2 if stage in ("relabel", "retrain") else 1
     if rounds < least:
         raise ConfigError(f"--rounds {rounds}: must be at least {least}")
@@ -192,7 +197,7 @@ class _Job:
         teacher: Weights file; empty: those of the run.
         start: Weights file to start from; empty: the stage before.
         averaged: Weights files whose mean is wanted.
-        round: Of labels, from 1 on.
+        round: Of labels, from 1 on; for an export 0: the last there is.
         schedule: Share of the steps of every training stage.
     """
 
@@ -393,14 +398,24 @@ def _export(job: _Job) -> None:
     from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.provenance import TRAINED, make_card
 
-    retrained = (_last_stage(number) for number in range(2, job.round + 1))
-    stages = [*TRAINED, *retrained, _wide_stage(job.round)]
+    number = job.round or _last_round(job.out)
+    retrained = (_last_stage(each) for each in range(2, number + 1))
+    stages = [*TRAINED, *retrained, _wide_stage(number)]
     while not (job.out / stages[-1] / CHECKPOINT_NAME).is_file() and len(stages) > 1:
         stages.pop()  # as far as the run has come
     card = make_card(job.out, job.images, stages=stages)
     checkpoint = _load_checkpoint(job.out / stages[-1])
     _say(f"{stages[-1]}, step {checkpoint.step} of {checkpoint.config['steps']}")
     _write_weights(job, _load_network(job.out / stages[-1]), card)
+
+
+def _last_round(out: Path) -> int:
+    """Return the last round of which a run has trained something."""
+    from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
+
+    names = (path.parent.name for path in out.glob(f"*/{CHECKPOINT_NAME}"))
+    found = (re.fullmatch(r"(?:retrain|wide)-(\d+)", name) for name in names)
+    return max((int(match[1]) for match in found if match), default=1)
 
 
 def _average(job: _Job) -> None:

@@ -95,6 +95,13 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert set(card.config) == {
         *(*stages[:-1], "retrain-2", "wide-2", "pseudo-labels", "pseudo-labels-2")
     }
+    # So does an export, unless a round is named.
+    capsys.readouterr()
+    for rounds, name in (((), "wide-2"), (("--rounds", "1"), "wide"), ((), "wide-2")):
+        assert train.run(parse("export", *words, "--out", str(out), *rounds)) == 0
+        assert f"superpoint train: {name}, step 2 of 2" in capsys.readouterr().err
+    _, card = load_weights(out / "superpoint.safetensors")
+    assert "wide-2" in card.config
     labelled_by = file_sha256(out / "refine" / "last.pt")
     assert card.config["pseudo-labels-2"]["network_sha256"] == labelled_by
     assert train.run(parse("small", *words, "--out", str(out), "--device", "cpu")) == 0
