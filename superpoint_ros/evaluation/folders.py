@@ -52,6 +52,14 @@ _TUM_CAMERAS = {
 }
 
 
+# Names of distortion models in sensor.yaml -> in CameraInfo.
+_EUROC_MODELS = {
+    "radial-tangential": "plumb_bob",
+    "radtan": "plumb_bob",
+    "equidistant": "equidistant",
+}
+
+
 @dataclass(frozen=True)
 class _Stream:
     topic: Topic
@@ -169,8 +177,17 @@ class FolderRecording:
             stamps = [int(row[0]) for row in rows]
             files = [path / folder / "data" / row[1].strip() for row in rows]
             width, height = sensor["resolution"]
+            model = sensor.get("distortion_model", "radial-tangential")
+            if model not in _EUROC_MODELS:
+                raise BagError(
+                    f"{path / folder / 'sensor.yaml'}: distortion_model '{model}' is not one of "
+                    f"{', '.join(_EUROC_MODELS)}"
+                )
             info = make_camera_info(
-                (height, width), sensor["intrinsics"], sensor["distortion_coefficients"]
+                (height, width),
+                sensor["intrinsics"],
+                sensor["distortion_coefficients"],
+                model=_EUROC_MODELS[model],
             )
             self._add_images(f"/{name}", files, stamps)
             self._add_camera_info(f"/{name}", info, stamps[0])

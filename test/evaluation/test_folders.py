@@ -103,6 +103,36 @@ def test_euroc_folder_moves_the_truth_into_the_camera(tmp_path: Path) -> None:
     np.testing.assert_allclose(truth.poses[0, :3, 3], [3.5, 5, 6], atol=1e-12)
 
 
+def write_euroc_camera(mav: Path, settings: str) -> None:
+    write_image(mav / "cam0" / "data" / "1000.png", 7)
+    (mav / "cam0" / "data.csv").write_text("1000,1000.png\n")
+    (mav / "cam0" / "sensor.yaml").write_text(
+        "T_BS:\n  data: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]\n"
+        "resolution: [40, 24]\nintrinsics: [30, 31, 20, 12]\n"
+        f"distortion_coefficients: [0.1, 0.2, 0.3, 0.4]\n{settings}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("radial-tangential", "plumb_bob"),
+        ("radtan", "plumb_bob"),
+        ("equidistant", "equidistant"),
+    ],
+)
+def test_euroc_folder_names_the_distortion_model(tmp_path: Path, name: str, model: str) -> None:
+    write_euroc_camera(tmp_path / "mav0", f"distortion_model: {name}\n")
+    with BagReader(tmp_path) as reader:
+        assert next(reader.frames()).camera_info.distortion_model == model
+
+
+def test_an_unknown_distortion_model_is_refused(tmp_path: Path) -> None:
+    write_euroc_camera(tmp_path / "mav0", "distortion_model: fov\n")
+    with pytest.raises(BagError, match=r"cam0/sensor.yaml: distortion_model 'fov'"):
+        BagReader(tmp_path)
+
+
 def test_unreadable_image_and_wrong_counts_are_named(tmp_path: Path) -> None:
     for i in range(2):
         write_image(tmp_path / "images" / f"{i}.png", 1)
