@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,6 +42,8 @@ from superpoint_ros.training.shapes import ShapeConfig, draw_shape
 
 _LOG = logging.getLogger(__name__)
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
+# What np.load raises for files that are empty, cut off or overwritten.
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _VALIDATION_SHARE = 20  # one photo in this many is kept for validation, by the hash of its name
 
 
@@ -313,7 +316,7 @@ def _read_labels(path: Path, config: PhotoConfig) -> tuple[Array, Array] | None:
     try:
         with np.load(path) as data:
             keypoints, scores = data["keypoints"], data["scores"]
-    except (OSError, ValueError, KeyError) as error:
+    except _DAMAGE as error:
         _LOG.warning("%s: skipped, damaged labels (%s)", path, error)
         return None
     keep = scores >= config.min_score

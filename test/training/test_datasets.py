@@ -1,12 +1,13 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from superpoint_ros.training.datasets import LabelledPhotos
+from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig
 from superpoint_ros.training.homographies import warp_points_batch
 from superpoint_ros.training.stage import TrainConfig
 from superpoint_ros.training.trainer import make_source
@@ -24,6 +25,28 @@ def test_both_views_of_a_batch_agree_about_every_point(
         mapped = mapped[:, :2] / mapped[:, 2:]
         expected = batch.points_b[item][batch.is_point[item]].double()
         torch.testing.assert_close(mapped, expected, atol=1e-3, rtol=0)
+
+
+def test_damaged_labels_are_named_and_their_photo_left_out(
+    tmp_path: Path, photos: LabelledPhotos, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "labels" / "p1.png.npz"
+    whole = path.read_bytes()
+    entry = whole.index(b"PK\x01\x02")  # of the directory: flags at 8, method at 10
+    damaged = [b"", whole[: len(whole) // 2], b"x" * 200, bytes(len(whole))]
+    for place in (len(whole) // 4, entry + 8, entry + 10):  # another checksum, a password, unknown
+        damaged.append(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for data in damaged:
+        path.write_bytes(data)
+        caplog.clear()
+        left = LabelledPhotos(tmp_path / "images", tmp_path / "labels", PhotoConfig(), "all")
+        assert len(left) == len(photos) - 1
+        assert "p1.png.npz: skipped, damaged labels" in caplog.text
+    with path.open("wb") as stream:  # others may have packed theirs
+        np.savez_compressed(stream, keypoints=np.ones((400, 2)), scores=np.ones(400))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:70] + b"xxxx" + whole[74:])
+    assert len(LabelledPhotos(tmp_path / "images", tmp_path / "labels", PhotoConfig(), "all")) == 3
 
 
 def test_jitter_moves_correspondences_and_nothing_else(
