@@ -155,8 +155,11 @@ class FolderRecording:
         cameras = [i for i in range(4) if (path / f"image_{i}").is_dir()]
         if not cameras:
             raise BagError(f"{path}: holds calib.txt, but no image_0 to image_3")
-        for camera in cameras[:2]:
-            name = "left" if camera == cameras[0] else "right"
+        # Two grey and two colour cameras: image_0 and image_2 are no pair.
+        pairs = [pair for pair in ([0, 1], [2, 3]) if set(pair) <= set(cameras)]
+        chosen = (pairs or [cameras[:1]])[0]
+        for camera in chosen:
+            name = "left" if camera == chosen[0] else "right"
             files = _images_in(path / f"image_{camera}")
             P = projections[f"P{camera}"]
             self._add_images(f"/{name}", files, times)

@@ -75,6 +75,26 @@ def test_kitti_folder_is_stereo_with_a_baseline(tmp_path: Path) -> None:
     assert truth.poses[1, 2, 3] == 0.8
 
 
+@pytest.mark.parametrize(
+    ("cameras", "sensor", "first"),
+    [((0, 2), "mono", 0), ((0, 2, 3), "stereo", 2), ((0, 1, 2, 3), "stereo", 0)],
+)
+def test_kitti_folder_pairs_grey_with_grey_and_colour_with_colour(
+    tmp_path: Path, cameras: tuple[int, ...], sensor: str, first: int
+) -> None:
+    for camera in cameras:
+        write_image(tmp_path / f"image_{camera}" / "000000.png", camera)
+    (tmp_path / "times.txt").write_text("0.0\n")
+    rows = [f"P{i}: 700 0 600 {-100 * i} 0 700 180 0 0 0 1 0\n" for i in range(4)]
+    (tmp_path / "calib.txt").write_text("".join(rows))
+    with BagReader(tmp_path) as reader:
+        assert reader.sensor.sensor == sensor
+        frame = next(reader.frames())
+    assert int(decode_grey(frame.image)[0, 0]) == first
+    if sensor == "stereo":
+        assert int(decode_grey(frame.second)[0, 0]) == first + 1
+
+
 def test_euroc_folder_moves_the_truth_into_the_camera(tmp_path: Path) -> None:
     mav = tmp_path / "mav0"
     write_image(mav / "cam0" / "data" / "1000.png", 7)
