@@ -34,11 +34,14 @@ def check_file(path: Path | str) -> None:
     """Complain at once, before hours of work, that a file cannot be written.
 
     Raises:
-        OSError: It is a folder, or its folder cannot be written to.
+        OSError: It is a folder, or its folder cannot be written to; or a pipe that cannot be.
     """
     if Path(path).is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder: name a file", str(path))
-    check_folder(Path(path).parent)
+    if not _is_stream(Path(path)):
+        check_folder(_target(Path(path)).parent)
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "cannot be written to", str(path))
 
 
 @contextlib.contextmanager
@@ -73,15 +76,19 @@ def replaced(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path` that takes its place when the block ends well.
 
     The temporary has one name, so what a killed process left is overwritten by the next one; who
-    writes the same file at the same time waits.
+    writes the same file at the same time waits. A link stays: the file that it leads to is
+    replaced. A pipe or a device has no old content to keep: it is given itself.
 
     Raises:
         OSError: The folder cannot be made or written to.
     """
-    path = Path(path)
     check_file(path)
+    if _is_stream(Path(path)):
+        yield Path(path)
+        return
+    suffix, path = Path(path).suffix, _target(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-part{suffix}")
     handle = _open_alone(temporary)
     try:
         yield temporary
@@ -94,6 +101,16 @@ def replaced(path: Path | str) -> Iterator[Path]:
         raise
     finally:
         os.close(handle)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is there, but neither a file nor a folder: a pipe or a device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _target(path: Path) -> Path:
+    """Return the path itself, or what it leads to if it is a symbolic link."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _open_alone(path: Path) -> int:

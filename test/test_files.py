@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -79,6 +80,37 @@ def test_two_that_write_one_file_write_it_whole_one_after_the_other(tmp_path: Pa
     assert seen <= set(texts)
     assert path.read_text() in texts
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    target, link = tmp_path / "store" / "blob", tmp_path / "a.png"
+    target.write_text("old")
+    link.symlink_to(target)
+    with replaced(link) as temporary:
+        assert temporary.suffix == ".png"  # tells OpenCV and matplotlib the format
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    target.unlink()
+    write_text(link, "again")  # a link to nothing yet
+    assert target.read_text() == "again"
+    assert sorted(tmp_path.rglob("*")) == [link, target.parent, target]
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link.json"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    for path in (pipe, link):
+        check_file(path)
+        write_json(path, {"a": 1})
+        assert json.loads(os.read(reader, 1000)) == {"a": 1}
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [link, pipe]
 
 
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
