@@ -127,14 +127,19 @@ def _take_frames(
     """Write the frames, unless this folder has those of the same job.
 
     Raises:
-        ConfigError: It has another job's.
+        ConfigError: It has another job's, or files that are not ours where frames would be.
     """
     import json
 
     from superpoint_ros.config import ConfigError, to_mapping
     from superpoint_ros.files import write_json
     from superpoint_ros.network.weights import file_sha256
-    from superpoint_ros.training.finetuning import sample_bag, sample_folder, write_frames
+    from superpoint_ros.training.finetuning import (
+        remove_abandoned,
+        sample_bag,
+        sample_folder,
+        write_frames,
+    )
 
     job: dict[str, Any] = {
         "source": str(Path(args.bag or args.images).resolve()),
@@ -147,6 +152,7 @@ def _take_frames(
         if json.loads(done.read_text(encoding="utf-8")) != job:
             raise ConfigError(f"{done}: of another recording, weights or config; choose --out")
         return
+    remove_abandoned(out, Path(args.bag or args.images))
     frames: Iterator[tuple[str, Array]] = (
         sample_bag(args.bag, args.image, config.frames)
         if args.bag

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +45,9 @@ from superpoint_ros.training.validation import (
 from superpoint_ros.training.warm_start import unfold_by_photos
 
 _LOG = logging.getLogger(__name__)
+# What a job writes, whole or in part (`files.replaced`).
+_FRAME = re.compile(r"(train|held-back)/\.?\d{6,}(-part)?\.png")
+_LABELS = re.compile(r"\.?(\d{6,}\.png|labels)(-part)?\.(npz|json)")
 # What the mean of decides: finding the same points again, matching them, and what comes of it.
 JUDGES = ("repeatability", "matching_score", "mma3", "he3")
 
@@ -146,6 +151,31 @@ def sample_folder(folder: Path, count: int) -> Iterator[tuple[str, Array]]:
         photo = read_photo(paths[index])
         if photo is not None:
             yield f"{index:06d}", photo
+
+
+def remove_abandoned(folder: Path, source: Path) -> None:
+    """Remove the frames and labels of a job that ended before all its frames were written.
+
+    Args:
+        folder: Of the job.
+        source: The recording, which must not be among them.
+
+    Raises:
+        ConfigError: There are files that no job has written.
+    """
+    for place, ours in ((folder / "frames", _FRAME), (folder / "labels", _LABELS)):
+        names = [p.relative_to(place).as_posix() for p in place.rglob("*") if not p.is_dir()]
+        if not names:
+            continue
+        is_source = _is_inside(source, place) or _is_inside(place, source)
+        foreign = names if is_source else [name for name in names if not ours.fullmatch(name)]
+        if foreign:
+            raise ConfigError(f"{place / foreign[0]}: not of this job; choose another --out")
+        shutil.rmtree(place)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def is_held_back(index: int, total: int, blocks: int) -> bool | None:

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -155,6 +156,44 @@ def test_the_card_says_how_the_new_weights_are_sampled(
     _, card = load_weights(folder / "sampled" / "superpoint_finetuned.safetensors")
     assert (card.descriptor_sampling, card.licence) == ("bilinear", "MIT")
     assert "The parent's descriptors were sampled bicubic." in card.notes
+
+
+def test_frames_of_a_job_that_was_abandoned_are_not_used(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, config = tmp_path / "out", FinetuneConfig(blocks=5)
+    monkeypatch.setattr(finetuning, "finetune", mock.Mock(side_effect=InterruptedError))
+
+    def start(source: Path = folder / "frames") -> None:
+        job = words(folder, "abandoned", 0.0)
+        with pytest.raises(InterruptedError):
+            finetune.run(parse(*job, "--images", str(source), "--out", str(out)))
+
+    def names() -> set[str]:
+        return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+
+    start()
+    whole = names()
+    (out / "job.json").unlink()
+    frames = [(f"{index:06d}", np.zeros((48, 80), np.uint8)) for index in range(100, 110)]
+    finetuning.write_frames(iter(frames), out / "frames", config)
+    (out / "frames" / "train" / ".000104-part.png").write_bytes(b"killed")
+    (out / "labels").mkdir()
+    (out / "labels" / "000100.png.npz").write_bytes(b"labels")
+    assert names() > whole - {"job.json"}
+    start()
+    assert names() == whole
+    # What others have put there stays: files, and the recording itself.
+    (out / "job.json").unlink()
+    (out / "frames" / "notes.txt").write_text("mine")
+    job = (*words(folder, "abandoned", 0.0), "--out", str(out))
+    with pytest.raises(ConfigError, match=r"notes\.txt: not of this job; choose another --out"):
+        finetune.run(parse(*job))
+    (out / "frames" / "notes.txt").unlink()
+    for source in (out / "frames" / "train", out):
+        with pytest.raises(ConfigError, match="not of this job"):
+            finetune.run(parse(*job, "--images", str(source)))
+    assert names() == whole - {"job.json"}
 
 
 def test_a_fifth_is_held_back_in_blocks_of_time() -> None:
