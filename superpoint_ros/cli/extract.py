@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     is_folder = out is not None and (not out.suffix or out.is_dir())
     if out is not None and not is_folder and len(args.images) > 1:
         raise ConfigError(f"--out {out}: several images need a folder, not a file")
+    if out is not None and is_folder:
+        _check_names(out, args.images)
     extract = make_extractor(args)
     rows = []
     for name in args.images:
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         elapsed_ms = 1e3 * (time.perf_counter() - start)
         written = ""
         if out is not None:
-            path = out / f"{Path(name).stem}.npz" if is_folder else out
+            path = _file_of(out, name) if is_folder else out
             _write(path, image, features)
             written = f" -> {path}"
         height, width = features.image_size_hw
@@ -78,6 +81,26 @@ def run(args: argparse.Namespace) -> int:
     if all(row["keypoints"] == 0 for row in rows):
         print("no keypoints: lower --threshold, or the images show nothing", file=sys.stderr)
     return 0
+
+
+def _file_of(folder: Path, image: str) -> Path:
+    return folder / f"{Path(image).stem}.npz"
+
+
+def _check_names(folder: Path, images: Sequence[str]) -> None:
+    """Check that no two images would be written to one file.
+
+    Raises:
+        ConfigError: Two would; it names them.
+    """
+    from superpoint_ros.config import ConfigError
+
+    owners: dict[Path, str] = {}
+    for image in images:
+        path = _file_of(folder, image)
+        owner = owners.setdefault(path, image)
+        if owner != image:
+            raise ConfigError(f"--out {folder}: {owner} and {image} would both become {path}")
 
 
 def _write(path: Path, image: Array, features: Features) -> None:

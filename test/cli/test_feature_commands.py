@@ -67,6 +67,18 @@ def test_extract_many_and_pictures(folder: Path, tmp_path: Path) -> None:
     assert main(["extract", *images, "--out", str(picture), *features(folder)]) == 2
 
 
+def test_extract_refuses_two_images_of_one_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "a.jpg"
+    cv2.imwrite(str(other), cv2.imread(str(folder / "b.png")))
+    images = [str(folder / "a.png"), str(other)]
+    out = tmp_path / "f"
+    assert main(["extract", *images, "--out", str(out), *features(folder)]) == 2
+    assert f"{images[0]} and {other} would both become {out / 'a.npz'}" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_match_finds_the_shift(folder: Path, tmp_path: Path) -> None:
     out, summary = tmp_path / "m.png", tmp_path / "m.json"
     argv = ["match", str(folder / "a.png"), str(folder / "b.png"), "--out", str(out)]
