@@ -85,11 +85,13 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from superpoint_ros import __version__
+    from superpoint_ros.cli._recording import check_limits
     from superpoint_ros.config import ConfigError
     from superpoint_ros.files import write_json
 
     if args.frames < 1 or min(args.batch) < 1:
         raise ConfigError("--frames and --batch must be at least 1")
+    check_limits(args, warmup=0)
     if args.odometry:
         return _run_odometry(args)
     sizes = [_parse_size(text) for text in args.size or ["480x640"]]

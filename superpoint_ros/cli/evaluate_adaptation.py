@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="how to label, as for pseudo-labels (default: relabel.yaml, shipped)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--plot", metavar="FILE", default="", help="write a picture of it there")
     parser.add_argument("--json", metavar="FILE", default="", help="write the numbers there")
 
@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
     from superpoint_ros.cli.train import find_configs
     from superpoint_ros.config import ConfigError, load_yaml
-    from superpoint_ros.files import check_file, write_json
+    from superpoint_ros.engines.torch_engine import resolve_device
+    from superpoint_ros.files import write_json
     from superpoint_ros.network.weights import find_weights, load_weights
     from superpoint_ros.training.adaptation import AdaptationConfig, measure_adaptation
     from superpoint_ros.training.validation import make_validation_pairs
@@ -52,10 +53,8 @@ def run(args: argparse.Namespace) -> int:
     if min(args.views) < 1 or args.count < 1:
         raise ConfigError("--views and --count must be at least 1")
     if args.plot:
-        check_file(args.plot)
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        _check_plot(args.plot)
+    device = resolve_device(args.device)
     path = Path(args.config) if args.config else find_configs() / "relabel.yaml"
     config = load_yaml(AdaptationConfig, path)
     network, card = load_weights(find_weights(args.weights))
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for views in args.views:
         started = time.monotonic()
-        repeatability = measure_adaptation(network, pairs, views, config, device=device)
+        repeatability = measure_adaptation(network, pairs, views, config, device=str(device))
         seconds = (time.monotonic() - started) / (2 * len(pairs))
         rows.append({"views": views, "repeatability": repeatability, "s_per_image": seconds})
         print(f"{views:>8} {repeatability:>14.3f} {seconds:>12.2f}", flush=True)
@@ -79,16 +78,31 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_plot(path: str) -> None:
+    """Complain before the work that no picture can be written there."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    from superpoint_ros.config import ConfigError
+    from superpoint_ros.files import check_file
+
+    check_file(path)
+    suffixes = [f".{name}" for name in FigureCanvasBase.get_supported_filetypes()]
+    if Path(path).suffix.lower() not in suffixes:
+        raise ConfigError(f"--plot {path}: must end in one of {', '.join(suffixes)}")
+
+
 def _plot(path: str, views: list[int], repeatability: list[float]) -> None:
-    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from superpoint_ros.files import replaced
 
-    figure, axes = pyplot.subplots(figsize=(5.0, 3.2))
+    figure = Figure(figsize=(5.0, 3.2))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
     axes.bar([str(count) for count in views], repeatability)
     axes.set_xlabel("views per image")
     axes.set_ylabel("repeatability at 3 px")
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    with replaced(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure every detector on the same drawings; print one row per detector."""
     from pathlib import Path
 
+    from superpoint_ros.cli._recording import check_limits
     from superpoint_ros.config import ConfigError
     from superpoint_ros.files import check_folder, write_json
     from superpoint_ros.image import write_image
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.count < len(KINDS):
         raise ConfigError(f"--count {args.count}: at least {len(KINDS)}, one of each kind")
+    check_limits(args, seed=0)
     if args.pictures:
         check_folder(args.pictures)
     methods = _methods(args)

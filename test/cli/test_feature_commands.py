@@ -144,10 +144,15 @@ def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["match", "{a}", "{a}", "--features", "fast"], "has no descriptors to match"),
         (["extract", "{a}", "--features", "surf"], "'surf': known: rootsift"),
         (["evaluate", "synthetic", "--count", "3"], "--count 3: at least 9, one of each kind"),
+        (["evaluate", "synthetic", "--seed", "-1"], "--seed: must be at least 0"),
+        (["evaluate", "adaptation", "{f}", "--device", "foo"], "device: 'foo' is not auto, cpu"),
+        (["evaluate", "adaptation", "{f}", "--device", "cuda:99"], "device: 'cuda:99'"),
+        (["evaluate", "adaptation", "{f}", "--plot", "x.foo"], "--plot x.foo: must end in one of"),
         (["evaluate", "robustness", "{f}", "--changes", "zoom,fog"], "zoom,fog: known: rotation"),
         (["evaluate", "robustness", "{f}", "--count", "0"], "--count 0: must be at least 1"),
         (["benchmark", "--size", "480"], "--size 480: expected HEIGHTxWIDTH"),
         (["benchmark", "--frames", "0"], "at least 1"),
+        (["benchmark", "--frames", "1", "--warmup", "-4"], "--warmup: must be at least 0"),
         (["benchmark", "--odometry", "10"], "more than 10 frames"),
         (["benchmark", "--odometry", "20", "--round", "21"], "--round: from 1 to"),
     ],
@@ -197,6 +202,15 @@ def photos(tmp_path):
     photos.mkdir()
     cv2.imwrite(str(photos / name), photo)
     return photos
+
+
+def test_adaptation_is_measured_and_drawn(folder, photos, tmp_path):
+    plot, path = tmp_path / "gain.svg", tmp_path / "gain.json"
+    argv = ["evaluate", "adaptation", str(photos), "--count", "1", "--views", "1", "2"]
+    argv += ["--weights", str(folder / "w.safetensors"), "--device", "cpu"]
+    assert main([*argv, "--plot", str(plot), "--json", str(path)]) == 0
+    assert [row["views"] for row in json.loads(path.read_text())["rows"]] == [1, 2]
+    assert "</svg>" in plot.read_text()
 
 
 def test_robustness_is_measured_for_every_amount(folder, photos, tmp_path, capsys):
