@@ -18,7 +18,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from superpoint_ros.config import Config, option
+from superpoint_ros.config import Config, ConfigError, option
 from superpoint_ros.data import Array
 
 _SUPERSAMPLING = 4
@@ -54,6 +54,13 @@ class ShapeConfig(Config):
         "reported: bends of less than about 20 degrees",
     )
     max_blur_px: float = option(1.2, "Largest Gaussian blur of the drawing, pixels", minimum=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = sorted(set(self.kinds) - set(KINDS))
+        if unknown or not self.kinds:
+            wrong = f"no such shapes: {', '.join(unknown)}" if unknown else "none"
+            raise ConfigError(f"kinds: {wrong}; there are {', '.join(KINDS)}")
 
 
 class Drawing(NamedTuple):

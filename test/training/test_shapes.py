@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from superpoint_ros.config import ConfigError, from_mapping
 from superpoint_ros.training.shapes import KINDS, Canvas, ShapeConfig, draw_shape
+from superpoint_ros.training.stage import TrainConfig
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -21,6 +23,15 @@ def test_every_kind_has_its_size_and_corners_inside(kind: str) -> None:
             assert ((points > -0.5) & (points < [103.5, 71.5])).all()
         total += len(corners)
     assert (total == 0) == (kind in ("ellipses", "noise"))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [(["cubes", "star"], "no such shapes: cubes; there are lines, "), ([], "none; there are ")],
+)
+def test_kinds_that_do_not_exist_are_refused(kinds: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^shapes.kinds: {message}"):
+        from_mapping(TrainConfig, {"shapes": {"kinds": kinds}})
 
 
 def test_same_seed_same_drawing() -> None:
