@@ -49,11 +49,11 @@ class ModelCard:
         config: Nested mapping of the training's config.
         data: Names of the training data.
         seed: Of the training.
-        commit: Of the code that trained.
+        commit: Of the code that trained, with commas between several.
         parent: Weights that these were made from, "name sha256", with commas between several;
             empty: from nothing.
         wall_time_s: Seconds of training.
-        hardware: In words.
+        hardware: In words, with semicolons between several.
         metrics: Metric name -> value, each named with its protocol and data.
         notes: Anything else.
         sha256: Of the file; filled in by `load_weights`, never stored in the file.

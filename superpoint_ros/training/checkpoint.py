@@ -34,6 +34,8 @@ class Checkpoint:
         skipped_steps: Steps that were left out because their loss was not finite.
         wall_time_s: Seconds of training so far, all runs together.
         is_finished: Whether the stage is done.
+        commits: Of the code that trained, one of each; none where it is not known.
+        hardware: That it trained on, one of each.
     """
 
     step: int = 0
@@ -45,6 +47,8 @@ class Checkpoint:
     skipped_steps: list[int] = field(default_factory=list)
     wall_time_s: float = 0.0
     is_finished: bool = False
+    commits: list[str] = field(default_factory=list)
+    hardware: list[str] = field(default_factory=list)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

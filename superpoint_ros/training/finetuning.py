@@ -27,13 +27,17 @@ from superpoint_ros.evaluation.homography import HEADLINES
 from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.extractor import load_extractor
 from superpoint_ros.image import fit_longer_side, resize, write_image
-from superpoint_ros.machine import find_commit
 from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
 from superpoint_ros.training.averaging import mean_network
 from superpoint_ros.training.checkpoint import Checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, list_photos, read_photo
-from superpoint_ros.training.provenance import SAMPLING, describe_hardware, describe_sampling
+from superpoint_ros.training.provenance import (
+    SAMPLING,
+    describe_sampling,
+    join_commits,
+    join_hardware,
+)
 from superpoint_ros.training.sheets import write_batch_sheet, write_label_sheet, write_match_sheet
 from superpoint_ros.training.stage import TrainConfig
 from superpoint_ros.training.trainer import make_source, train
@@ -296,9 +300,9 @@ def _make_card(
         config=to_mapping(dataclasses.replace(config, training=training)),
         data=(*parent.data, f"{count} frames of {source_name}"),
         seed=training.seed,
-        commit=find_commit(),
+        commit=join_commits([state]),
         wall_time_s=round(state.wall_time_s, 1),
-        hardware=describe_hardware(),
+        hardware=join_hardware([state]),
         metrics={},
         notes=f"Steps {state.step}, skipped {len(state.skipped_steps)}."
         + describe_sampling(parent),

@@ -86,10 +86,10 @@ def make_card(
         config=config,
         data=tuple(dict.fromkeys(data)),
         seed=int(last.config["seed"]),
-        commit=find_commit(),
+        commit=join_commits(done.values()),
         parent=", ".join(dict.fromkeys(f"{card.name} {card.sha256}" for card in parents)),
         wall_time_s=round(wall_time_s, 1),
-        hardware=describe_hardware(),
+        hardware=join_hardware(done.values()),
         metrics=metrics,
         notes="Steps (skipped): "
         + ", ".join(
@@ -151,6 +151,17 @@ def _describe_photos(manifest: Path, names: set[str]) -> list[str]:
         f"{source}: {count} photos ({licence})"
         for (source, licence), count in counts.most_common()
     ]
+
+
+def join_commits(states: Iterable[Checkpoint]) -> str:
+    """Return the commits that trained; the present one if none is known, as of older versions."""
+    return ", ".join(dict.fromkeys(each for s in states for each in s.commits)) or find_commit()
+
+
+def join_hardware(states: Iterable[Checkpoint]) -> str:
+    """Return what was trained on; the present machine if it is not known."""
+    known = dict.fromkeys(each for state in states for each in state.hardware)
+    return "; ".join(known) or describe_hardware()
 
 
 def describe_hardware() -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from superpoint_ros.config import ConfigError, from_mapping, to_mapping
 from superpoint_ros.files import sole_use, write_text
+from superpoint_ros.machine import find_commit
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
 from superpoint_ros.training.averaging import follow
 from superpoint_ros.training.checkpoint import (
@@ -47,6 +48,7 @@ from superpoint_ros.training.distributed import (
 from superpoint_ros.training.objective import compute_losses
 from superpoint_ros.training.optimizer import Optimizer
 from superpoint_ros.training.progress import Progress
+from superpoint_ros.training.provenance import describe_hardware
 from superpoint_ros.training.stage import TrainConfig, learning_rate_at
 
 _LOG = logging.getLogger(__name__)
@@ -158,6 +160,9 @@ def _train_alone(
         raise ConfigError(f"{path}: has begun with a teacher: name it with --teacher FILE")
     state.is_finished = False  # or it has become longer
     state.config = to_mapping(config)
+    for known, now in ((state.commits, find_commit()), (state.hardware, describe_hardware())):
+        if now and now not in known:
+            known.append(now)
     mean = copy.deepcopy(network) if config.is_distilled and teacher is None else None
     if mean is not None and state.mean:
         mean.load_state_dict(state.mean)

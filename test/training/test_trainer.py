@@ -9,8 +9,11 @@ import torch
 from superpoint_ros.config import ConfigError
 from superpoint_ros.files import sole_use
 from superpoint_ros.network.superpoint import SuperPoint
+from superpoint_ros.training import provenance, trainer
+from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
 from superpoint_ros.training.datasets import LabelledPhotos
 from superpoint_ros.training.objective import compute_losses
+from superpoint_ros.training.provenance import make_card
 from superpoint_ros.training.stage import LossConfig, TrainConfig
 from superpoint_ros.training.trainer import DivergenceError, make_source, train
 
@@ -67,6 +70,29 @@ def test_two_trainings_in_one_folder_are_told_apart(tmp_path: Path, stage: Train
     ):
         train(stage, make_source(stage, None), tmp_path / "run", stop_after=3)
     assert train(stage, make_source(stage, None), tmp_path / "run", stop_after=3).step == 3
+
+
+def test_a_checkpoint_keeps_what_code_and_machine_trained_it(
+    tmp_path: Path, stage: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, source = tmp_path / "magicpoint", make_source(stage, None)
+    for commit, hardware, steps in (("a", "one", 3), ("a", "two", 6), ("b", "two", 12)):
+        monkeypatch.setattr(trainer, "find_commit", lambda commit=commit: commit)
+        monkeypatch.setattr(trainer, "describe_hardware", lambda hardware=hardware: hardware)
+        train(stage, source, out, stop_after=steps)
+    for module in (trainer, provenance):  # of an export, later
+        monkeypatch.setattr(module, "find_commit", lambda: "c")
+        monkeypatch.setattr(module, "describe_hardware", lambda: "three")
+    state = train(stage, source, out)  # nothing is left to do
+    assert (state.commits, state.hardware) == (["a", "b"], ["one", "two"])
+    card = make_card(tmp_path, stages=("magicpoint",))
+    assert (card.commit, card.hardware) == ("a, b", "one; two")
+    # Older checkpoints do not say.
+    fields = torch.load(out / CHECKPOINT_NAME, weights_only=True)
+    del fields["commits"], fields["hardware"]
+    torch.save(fields, out / CHECKPOINT_NAME)
+    card = make_card(tmp_path, stages=("magicpoint",))
+    assert (card.commit, card.hardware) == ("c", "three")
 
 
 @pytest.mark.parametrize("decay_share", [0.0, 0.5])
