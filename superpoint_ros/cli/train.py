@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 _VALIDATION_PAIRS = 100
 _STARTING = ("superpoint", "refine", "small", "wide")  # take --from
+_TAUGHT = ("all", "small", "wide")  # take --teacher
 _UNTRAINED = ("pseudo-labels", "relabel", "export", "average")  # have no steps to take a share of
 CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine")  # then rounds, wide
 
@@ -78,8 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         metavar="FILE",
         default="",
-        help="small, wide: weights to learn from (default: superpoint.safetensors of the run; "
-        "wide: the network itself)",
+        help="small, wide: weights to learn from; full, small: those shipped (default: "
+        "superpoint.safetensors of the run; wide: the network itself)",
     )
     parser.add_argument(
         "--from",  # not --start: torchrun would take it for one of its own
@@ -129,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--schedule: {args.stage} trains nothing, leave it out")
     if args.start and args.stage not in (*_STARTING, "average"):
         raise ConfigError(f"--from: {args.stage} does not; {', '.join(_STARTING)}, average can")
+    if args.teacher and args.stage not in _TAUGHT:
+        raise ConfigError(f"--teacher: {args.stage} does not; {', '.join(_TAUGHT)} learn from one")
     if len(args.start) > 1 and args.stage != "average":
         raise ConfigError(f"--from {' '.join(args.start)}: {args.stage} starts from one file")
     with joined_processes(device):
@@ -374,6 +377,8 @@ def _train_on_photos(
     name, _, number = stage.partition("-")  # of which round
     config = job.training(f"{name}.yaml")
     labels = job.out / (f"pseudo-labels-{number}" if number else "pseudo-labels")
+    if teacher and not config.is_distilled:
+        raise ConfigError(f"--teacher: {name}.yaml has is_distilled: false, so none is used")
     photos = LabelledPhotos(job.photos, labels, config.photos)
     _say(f"{len(photos)} labelled photos, {len(photos.skipped)} skipped")
     folder = job.out / stage

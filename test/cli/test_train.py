@@ -253,6 +253,11 @@ def test_a_stage_that_teaches_itself_takes_no_teacher_later(tiny: Path) -> None:
     assert train.run(parse("wide", *words, "--from", str(tiny / "a.safetensors"))) == 0
     with pytest.raises(ConfigError, match="has begun without --teacher"):
         train.run(parse("wide", *words, "--teacher", str(tiny / "a.safetensors")))
+    wide = (tiny / "configs" / "wide.yaml").read_text()
+    labels_only = wide.replace("is_distilled: true", "is_distilled: false")
+    (tiny / "configs" / "wide.yaml").write_text(labels_only)
+    with pytest.raises(ConfigError, match=r"--teacher: wide\.yaml has is_distilled: false"):
+        train.run(parse("wide", *words, "--teacher", str(tiny / "a.safetensors")))
     assert train.run(parse("export", *words)) == 0
     _, card = load_weights(tiny / "run" / "superpoint.safetensors")
     assert "eacher" not in card.notes
@@ -328,6 +333,9 @@ def test_a_stage_that_lacks_what_it_needs_says_so(tiny: Path) -> None:
         train.run(parse("relabel", *words, "--rounds", "2", "--images", str(tiny / "images")))
     with pytest.raises(ConfigError, match="--from: all does not"):
         train.run(parse("all", *words, "--from", "full"))
+    for stage in ("superpoint", "average", "export"):
+        with pytest.raises(ConfigError, match=f"--teacher: {stage} does not; all, small, wide"):
+            train.run(parse(stage, *words, "--teacher", "full"))
     with pytest.raises(ConfigError, match="--images"):
         train.run(parse("superpoint", *words))
     with pytest.raises(ConfigError, match="--rounds 1: must be at least 2"):

@@ -9,10 +9,20 @@ import torch
 from torch import Tensor
 
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.network.weights import file_sha256, find_weights
 from superpoint_ros.training import warm_start
 from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig, label_path
 
 VIEW_HW = (48, 80)
+
+
+def test_shipped_weights_teach_by_their_short_name(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    teacher = warm_start.load_teacher("full", folder, default=str(tmp_path / "absent"))
+    assert teacher is not None
+    assert teacher.config == NetworkConfig(batch_norm=False)
+    copy = folder / warm_start.TEACHER_NAME
+    assert file_sha256(copy) == file_sha256(find_weights("full"))
 
 
 def make_photos(folder: Path, sizes_hw: list[tuple[int, int]]) -> LabelledPhotos:
