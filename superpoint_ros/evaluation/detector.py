@@ -66,6 +66,7 @@ def nearest_distances(points: Array, others: Array) -> Array:
     """Return the distance of every point to the nearest of the others, (N,)."""
     if not len(points) or not len(others):
         return np.full(len(points), np.inf)
+    points, others = np.asarray(points, np.float64), np.asarray(others, np.float64)
     squared = (
         (points**2).sum(1)[:, None] + (others**2).sum(1)[None] - 2.0 * points @ others.T
     ).min(1)

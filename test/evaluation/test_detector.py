@@ -8,6 +8,7 @@ from superpoint_ros.evaluation.detector import (
     join_detections,
     judge_detections,
     measure_repeatability,
+    nearest_distances,
 )
 
 SHIFT = np.array([[1.0, 0, 20], [0, 1, 0], [0, 0, 1]])  # b sees a moved 20 pixels to the right
@@ -20,6 +21,13 @@ def test_repeatability_counts_shared_points_of_both_images() -> None:
     assert result.num_shared == 4
     assert result.repeatability == pytest.approx(0.5)
     assert result.localization_px == pytest.approx(1.0)
+
+
+def test_distances_in_large_images_are_exact() -> None:
+    # Squares of float32 pixels, 64e6 here, are told apart by 4.
+    points = np.array([[7000.0, 4000.0]], np.float32)
+    others = np.array([[7001.0, 4000.5], [300.0, 20.0]], np.float32)
+    np.testing.assert_allclose(nearest_distances(points, others), [np.hypot(1.0, 0.5)])
 
 
 def test_repeatability_of_nothing_is_zero() -> None:
