@@ -122,6 +122,8 @@ def _read_homography(path: Path) -> Array:
         H = np.loadtxt(path, dtype=np.float64)
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: is not a 3x3 matrix ({error})") from None
-    if H.shape != (3, 3) or not np.isfinite(H).all() or abs(np.linalg.det(H)) < 1e-12:
-        raise ConfigError(f"{path}: is not an invertible 3x3 matrix")
-    return H
+    if H.shape == (3, 3) and np.isfinite(H).all() and H[2, 2]:
+        H /= H[2, 2]  # of a negative multiple every point would lie behind the horizon
+        if abs(np.linalg.det(H)) >= 1e-12:
+            return H
+    raise ConfigError(f"{path}: is not an invertible 3x3 matrix")

@@ -250,6 +250,14 @@ def test_reader_names_what_is_wrong(tmp_path: Path) -> None:
         list_sets(tmp_path / "absent")
 
 
+def test_any_multiple_of_a_homography_is_the_same(tmp_path: Path) -> None:
+    write_set(tmp_path / "v_a", (2, 3))
+    np.savetxt(tmp_path / "v_a" / "H_1_3", -2.0 * H_B_A)
+    (found,) = list_sets(tmp_path)
+    for H_b_a in found.homographies:
+        np.testing.assert_allclose(H_b_a, H_B_A / H_B_A[2, 2], rtol=1e-12)
+
+
 def test_command_reports_groups_pairs_and_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
