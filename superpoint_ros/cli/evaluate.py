@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure odometry on a recording, or features on image pairs.
 
-`superpoint evaluate KIND --help` tells all about one kind. Every kind is a file of its own,
-`cli/evaluate_<kind>.py`, with a docstring, `add_arguments(parser)` and `run(args)`.
+`superpoint evaluate KIND --help` tells all about one kind.
 """
+
+# Every kind is a file of its own, `cli/evaluate_<kind>.py`, with a docstring,
+# `add_arguments(parser)` and `run(args)`.
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         subparser = kinds.add_parser(
             kind,
             help=summary.replace("%", "%%"),
-            description=docstring.replace("%", "%%"),
+            description=docstring,  # only `help` is formatted
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(subparser)

@@ -55,7 +55,7 @@ def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         subparser = commands.add_parser(
             name,
             help=summary.replace("%", "%%"),
-            description=docstring.replace("%", "%%"),
+            description=docstring,  # only `help` is formatted
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == wanted:

@@ -9,6 +9,7 @@ import pytest
 
 from superpoint_ros import __version__
 from superpoint_ros.cli import main as cli
+from superpoint_ros.cli.evaluate import find_kinds
 from superpoint_ros.config import ConfigError
 
 HEAVY = ("torch", "cv2", "rclpy", "matplotlib")
@@ -113,6 +114,22 @@ def test_version(capsys):
         cli.main(["--version"])
     assert exit_info.value.code == 0
     assert capsys.readouterr().out == f"superpoint_ros {__version__}\n"
+
+
+def test_a_percent_sign_is_printed_as_it_is(folder, monkeypatch, capsys):
+    use_command(monkeypatch, lambda args: 0)
+    with pytest.raises(SystemExit):
+        cli.main(["good", "--help"])
+    assert "Do good, 100 %.\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [[], *([kind] for kind in find_kinds())])
+def test_the_help_of_evaluate_is_for_users(argv, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", *argv, "--help"])
+    text = capsys.readouterr().out
+    assert "%%" not in text
+    assert "add_arguments" not in text
 
 
 @pytest.mark.parametrize("name", cli.find_subcommands())
