@@ -42,15 +42,16 @@ def processor_name() -> str:
 
 
 def find_commit() -> str:
-    """Return the commit of the source checkout, "" outside one."""
+    """Return the commit of the source checkout, "" outside one.
+
+    An environment inside another project's repository is none: that does not track our files.
+    """
+    here = Path(__file__)
     try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        for command in (["ls-files", "--error-unmatch", here.name], ["rev-parse", "HEAD"]):
+            answer = subprocess.run(
+                ["git", *command], cwd=here.parent, capture_output=True, text=True, check=True
+            )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return answer.stdout.strip()

@@ -8,6 +8,9 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from superpoint_ros.machine import blas_environment, describe_machine, find_commit
 
@@ -34,3 +37,19 @@ def test_the_command_line_limits_blas_before_numpy_comes() -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False", "1"]
+
+
+def test_the_commit_of_another_project_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment may lie in the checkout of whoever uses the package."""
+    elsewhere = tmp_path / "venv" / "machine.py"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    monkeypatch.setattr("superpoint_ros.machine.__file__", str(elsewhere))
+    assert find_commit() == ""
+    subprocess.run([*git, "add", "venv/machine.py"], check=True)
+    assert re.fullmatch(r"[0-9a-f]{40}", find_commit())
