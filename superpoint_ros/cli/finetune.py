@@ -97,8 +97,9 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     print(
-        f"superpoint finetune: {result.weights}, sha256 {result.card.sha256}. Measured on this "
-        f"recording only: at other places they may be worse than {weights}",
+        f"superpoint finetune: {result.weights}, sha256 {result.card.sha256}. Measured on warped "
+        f"frames of this recording only: at other places they may be worse than {weights}, and "
+        "odometry may drift more. Compare it: superpoint evaluate bag BAG --weights FILE",
         file=sys.stderr,
     )
     return 0
