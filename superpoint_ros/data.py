@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -110,6 +111,11 @@ class Observation:
             )
         if self.depth_sigma.shape != (n,):
             raise ValueError(f"depth_sigma {self.depth_sigma.shape} must be ({n},)")
+
+    @property
+    def stretch(self) -> Array:
+        """(N,) float64, `pixel_scale`, and ones without distortion."""
+        return np.ones(len(self.features)) if self.pixel_scale is None else self.pixel_scale
 
 
 class TrackingState(enum.IntEnum):

@@ -250,5 +250,5 @@ def _best_of_pairs(
         keep &= cosine == best_of_b[b]
         kept = np.flatnonzero(keep)
         _, first = np.unique(b[kept], return_index=True)  # of several that are equally near to b
-        keep = np.isin(np.arange(len(keep)), kept[first])
+        keep[np.delete(kept, first)] = False
     return np.stack([a[keep], b[keep]], axis=1).astype(np.int64)

@@ -373,9 +373,7 @@ class LocalMap:
         pixels = np.concatenate([k.observation.pixels for k in cameras])
         depths = np.concatenate([k.observation.depth for k in cameras])
         sigmas = np.concatenate([k.observation.depth_sigma for k in cameras])
-        scales = None
-        if any(k.observation.pixel_scale is not None for k in cameras):
-            scales = np.concatenate([_pixel_scale(k.observation) for k in cameras])
+        scales = np.concatenate([k.observation.stretch for k in cameras])
         starts = np.cumsum([0] + [len(k.observation.depth) for k in cameras])[:-1]
         flat = starts[cameras_of] + keypoints_of
         problem = BundleProblem(
@@ -390,7 +388,7 @@ class LocalMap:
             depth_sigma=sigmas[flat],
             noise_scale=self.noise.scale.copy(),
             depth_follows_x=self.noise.depth_follows_x,
-            pixel_scale=None if scales is None else scales[flat],
+            pixel_scale=scales[flat],
             samples=BundleSamples(
                 np.stack([k.error_samples for k in cameras]),
                 np.concatenate([k.noise[i] for k, i in zip(cameras, keypoint_index, strict=True)])[
@@ -460,11 +458,6 @@ class LocalMap:
         self._visible_count = self._visible_count[keep]
         self._found_count = self._found_count[keep]
         self._born = self._born[keep]
-
-
-def _pixel_scale(observation: Observation) -> Array:
-    scale = observation.pixel_scale
-    return np.ones(len(observation.features)) if scale is None else scale
 
 
 def _is_inside(pixels: Array, observation: Observation, margin_px: float) -> Array:

@@ -279,7 +279,7 @@ def refine_on_map(
         local_map.noise.scale,
         local_map.point_covariance_of(matched_rows),
         local_map.noise.depth_follows_x,
-        _scale_of(observation, keypoints),
+        observation.stretch[keypoints],
         config.min_inliers,
     )
     if pose is None:
@@ -344,14 +344,9 @@ def _robust_pose(
         config.pnp,
         observation.depth[keypoints],
         observation.depth_sigma[keypoints],
-        _scale_of(observation, keypoints),
+        observation.stretch[keypoints],
         max(6, config.min_inliers // 2),
     )
-
-
-def _scale_of(observation: Observation, keypoints: Array) -> Array | None:
-    scale = observation.pixel_scale
-    return None if scale is None else scale[keypoints]
 
 
 # Building a config checks its ranges, which takes longer than it should once per frame.

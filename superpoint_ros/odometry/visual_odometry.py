@@ -151,6 +151,11 @@ class VisualOdometry:
         """State after the last frame."""
         return self._planar.state if self.config.mode == "homography" else self._state
 
+    @property
+    def descriptor_dim(self) -> int | None:
+        """Length of the descriptors so far; None: none have come."""
+        return self._descriptor_dim
+
     def reset(self, T_world_cam: Array | None = None) -> None:
         """Forget the map and start a new one, with the next camera at `T_world_cam`.
 

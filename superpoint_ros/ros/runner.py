@@ -155,7 +155,12 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
 
     Subclasses implement `set_up`, `tear_down` and `stop_work`, and ask `is_active`. What `set_up`
     opens goes through `own`, so that it is closed also if the next step fails.
+
+    Attributes:
+        counters: Of the frames; subclasses make it.
     """
+
+    counters: Counters
 
     def __init__(
         self,
@@ -177,7 +182,6 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
             self.destroy_node()
             raise ConfigError(f"{name}: parameter {error}") from None
         self.problems = Problems(self.get_logger())
-        self.counters = Counters()
         self.is_active = False
         self.active_since = time.monotonic()
         self._owned = contextlib.ExitStack()

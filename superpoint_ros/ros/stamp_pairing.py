@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from superpoint_ros.pairing import JUMP_BACK_NS as JUMP_BACK_NS
+from superpoint_ros.pairing import JUMP_BACK_NS
 from superpoint_ros.ros.compat import (
     ApproximateTimeSynchronizer,
     SimpleFilter,

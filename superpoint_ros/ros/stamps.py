@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from superpoint_ros.ros.stamp_pairing import JUMP_BACK_NS
+from superpoint_ros.pairing import JUMP_BACK_NS
 
 _WINDOW = 30  # images
 _MIN_BACKWARDS = 3  # of the window; one or two may be late by themselves

@@ -33,6 +33,7 @@ from superpoint_ros.decode import DecodeError
 from superpoint_ros.msg import Features as FeaturesMessage
 from superpoint_ros.msg import Homography, Matches, TrackerStatus
 from superpoint_ros.odometry.visual_odometry import OdometryConfig, VisualOdometry
+from superpoint_ros.pairing import JUMP_BACK_NS
 from superpoint_ros.profiling import Stopwatch
 from superpoint_ros.ros.compat import make_transform_broadcaster
 from superpoint_ros.ros.conversions import (
@@ -58,7 +59,7 @@ from superpoint_ros.ros.mounting import MountingFinder
 from superpoint_ros.ros.observing import ObservationMaker
 from superpoint_ros.ros.path import PathPublisher
 from superpoint_ros.ros.runner import FAILURE, ManagedNode, Worker, run
-from superpoint_ros.ros.stamp_pairing import JUMP_BACK_NS, StampPairing
+from superpoint_ros.ros.stamp_pairing import StampPairing
 from superpoint_ros.ros.subscriptions import (
     FEATURES_QOS,
     RELIABILITIES,
@@ -169,7 +170,6 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._is_paused = False
         self._pending_reset: tuple[Array | None] | None = None  # T_odom_base or None
         self._num_poor = 0  # frames in a row with too few features
-        self._descriptor_dim: int | None = None
         self._last_result = TrackingResult(0, TrackingState.INITIALIZING)
         self._run = 0  # counts jumps back of time
         self._last_tracked_ns: int | None = None
@@ -448,9 +448,14 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             self._mountings.find(header.frame_id, lambda: self._worker is not None)
         if not self._is_next(job):
             return
-        self._check_network(observation.features)
+        dim = self._odometry.descriptor_dim
         with watch.stage("odometry"):
             result = self._odometry.track(observation)
+        if dim not in (None, self._odometry.descriptor_dim):
+            self.get_logger().warning(
+                f"descriptors have {self._odometry.descriptor_dim} elements now, {dim} before: "
+                "another network, a new map starts"
+            )
         latency = {"features": float(job.frame.latency_ms), **watch.latency_ms}
         latency.update(result.latency_ms)
         self._last_result = result = dataclasses.replace(result, latency_ms=latency)
@@ -472,17 +477,6 @@ class TrackerNode(ManagedNode[TrackerConfig]):
                 f"images of {width} x {height} give {len(features)} keypoints, a map needs "
                 f"{self.config.odometry.min_features}: they are too small, dark or blurred, or "
                 "keypoints.detection_threshold of features_node is too high",
-            )
-
-    def _check_network(self, features: Features) -> None:
-        """Say why a new map starts when the descriptors' length changes."""
-        if not len(features):
-            return
-        before, self._descriptor_dim = self._descriptor_dim, features.descriptors.shape[1]
-        if before not in (None, self._descriptor_dim):
-            self.get_logger().warning(
-                f"descriptors have {self._descriptor_dim} elements now, {before} before: "
-                "another network, a new map starts"
             )
 
     def _is_next(self, job: _Job) -> bool:
