@@ -411,7 +411,7 @@ def _export(job: _Job) -> None:
     card = make_card(job.out, job.images, stages=stages)
     checkpoint = _load_checkpoint(job.out / stages[-1])
     _say(f"{stages[-1]}, step {checkpoint.step} of {checkpoint.config['steps']}")
-    _write_weights(job, _load_network(job.out / stages[-1]), card)
+    _write_weights(job, _network_of(checkpoint), card)
 
 
 def _last_round(out: Path) -> int:
@@ -464,14 +464,7 @@ def _load_network(folder: Path) -> SuperPoint:
     Raises:
         ConfigError: The stage has not run.
     """
-    from superpoint_ros.config import from_mapping
-    from superpoint_ros.network.superpoint import SuperPoint
-    from superpoint_ros.training.stage import TrainConfig
-
-    checkpoint = _load_checkpoint(folder)
-    network = SuperPoint(from_mapping(TrainConfig, checkpoint.config).network)
-    network.load_state_dict(checkpoint.network)
-    return network.eval()
+    return _network_of(_load_checkpoint(folder))
 
 
 def _load_finished(folder: Path) -> SuperPoint:
@@ -486,7 +479,18 @@ def _load_finished(folder: Path) -> SuperPoint:
             f"{folder.name} is at step {checkpoint.step} of {checkpoint.config['steps']}: run "
             f"`{_command(folder)}` first"
         )
-    return _load_network(folder)
+    return _network_of(checkpoint)
+
+
+def _network_of(checkpoint: Checkpoint) -> SuperPoint:
+    """Return the network of a checkpoint."""
+    from superpoint_ros.config import from_mapping
+    from superpoint_ros.network.superpoint import SuperPoint
+    from superpoint_ros.training.stage import TrainConfig
+
+    network = SuperPoint(from_mapping(TrainConfig, checkpoint.config).network)
+    network.load_state_dict(checkpoint.network)
+    return network.eval()
 
 
 def _load_checkpoint(folder: Path) -> Checkpoint:

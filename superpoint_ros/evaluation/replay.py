@@ -83,7 +83,7 @@ class Replay:
         )
         state, map_id = TrackingState.INITIALIZING, 0
         for i, stamp_ns in enumerate(run.stamps_ns):
-            is_repeat = stamp_ns in run.stamps_ns[max(i - 1, 0) : i]
+            is_repeat = i > 0 and stamp_ns == run.stamps_ns[i - 1]
             state = self.states.get(stamp_ns, state)
             map_id = self.map_ids.get(stamp_ns, map_id)
             keypoints, inliers, landmarks = self.counts.get(stamp_ns, (0, 0, 0))

@@ -60,9 +60,9 @@ def make_card(
             start = load_weights(path)[1]
             done = dict(list(done.items())[list(done).index(stage) :])
             break
-    copies = [out / stage / TEACHER_NAME for stage in done]
-    teachers = [load_weights(path)[1] for path in copies if path.is_file()]
-    parents = [*([start] if start else []), *teachers]
+    copies = {stage: out / stage / TEACHER_NAME for stage in done}
+    teachers = {stage: load_weights(path)[1] for stage, path in copies.items() if path.is_file()}
+    parents = [*([start] if start else []), *teachers.values()]
     wall_time_s = sum(state.wall_time_s for state in done.values())
     labelled = [path.stem for path in (out / "pseudo-labels").rglob("*.npz")]
     metrics: Mapping[str, Any] = {}
@@ -97,7 +97,7 @@ def make_card(
         )
         + ". Wall time is of these stages, without the labelling."
         + (" They started from the parent's weights." if start else "")
-        + _name_teachers(out, done)
+        + _name_teachers(teachers, done)
         + (describe_sampling(start) if start else ""),
     )
 
@@ -127,13 +127,12 @@ def _read_labellings(out: Path, stages: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _name_teachers(out: Path, done: Mapping[str, Checkpoint]) -> str:
+def _name_teachers(teachers: Mapping[str, ModelCard], done: Mapping[str, Checkpoint]) -> str:
     """Return whom stages learnt from, in sentences."""
     text = ""
     for stage, state in done.items():
-        path = out / stage / TEACHER_NAME
-        if path.is_file():
-            card = load_weights(path)[1]
+        if stage in teachers:
+            card = teachers[stage]
             text += f" Teacher of {stage}: {card.name} {card.sha256[:8]}."
         elif state.config.get("is_distilled") and not state.mean:
             text += f" The teacher of {stage} is not known."
