@@ -10,6 +10,7 @@ import numpy as np
 
 from superpoint_ros.data import Array
 from superpoint_ros.evaluation.summary import Summary
+from superpoint_ros.geometry.se3 import angles_between
 
 # Worlds have z up (robots) or y down (cameras), hardly ever x, whatever a tilted camera suggests.
 _UP_WEIGHTS = (0.4, 1.0, 1.0)
@@ -77,7 +78,9 @@ def motion_of(summary: Summary, stamps_ns: Array) -> Motion:
         true_angles_deg=None if truth is None else spread(_angles_deg(_since_first(truth))),
         position_errors_m=None if errors is None else spread(errors.errors_m),
         rotation_errors_deg=(
-            None if truth is None else spread(_angle_between_deg(rotations, _since_first(truth)))
+            None
+            if truth is None
+            else spread(np.rad2deg(angles_between(rotations, _since_first(truth))))
         ),
         nees=None if summary.nees is None else nees,
         up=up,
@@ -98,13 +101,3 @@ def _angles_deg(R: Array) -> Array:
     roll = np.arctan2(R[:, 1, 0], R[:, 1, 1])
     angles = np.column_stack([np.unwrap(yaw), pitch, np.unwrap(roll)])
     return np.asarray(np.rad2deg(angles))
-
-
-def _angle_between_deg(R_a: Array, R_b: Array) -> Array:
-    """Return the angles (M,) of R_a^T R_b; exact also where it is small."""
-    R = np.swapaxes(R_a, 1, 2) @ R_b
-    axis = np.stack(
-        [R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], axis=1
-    )
-    sine, cosine = np.linalg.norm(axis, axis=1) / 2.0, (np.trace(R, axis1=1, axis2=2) - 1.0) / 2.0
-    return np.asarray(np.rad2deg(np.arctan2(sine, cosine)))

@@ -108,7 +108,7 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
         unused = {*record.skipped, *record.unanswered}
         errors = evaluate_trajectory(estimate, truth, with_scale, unused=unused)
         if errors is None:
-            notes.append("fewer than 3 poses within 20 ms of the ground truth: no ATE")
+            notes.append(_why_no_errors(estimate, truth))
     if len(maps) > 1:
         notes.append(
             f"the map was started anew {len(maps) - 1} times: ATE, RPE and scale are those of the "
@@ -128,6 +128,8 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
     nees = None
     if truth is not None and errors is not None:
         nees = nees_of(estimate, truth, errors.scale if with_scale else None)
+        if nees is None and estimate.covariances is not None:
+            notes.append("the ground truth begins long after the map: no NEES")
     fit = fit_truth(estimate, truth) if nees is not None and truth and not with_scale else None
     if fit is not None and nees is not None and fit.nees < _FITTED_SHARE * np.nanmean(nees):
         notes.append(
@@ -169,6 +171,20 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
         "notes": notes,
     }
     return Summary(values, errors, estimate, nees)
+
+
+def _why_no_errors(estimate: Trajectory, truth: Trajectory) -> str:
+    if not len(estimate) or not len(truth):
+        return f"the {'run' if len(truth) else 'ground truth'} has no poses: no ATE"
+    spans = ", the {} from {:.3f} to {:.3f} s"
+    stamps = [
+        number * 1e-9 for part in (estimate, truth) for number in part.stamps_ns[[0, -1]].tolist()
+    ]
+    return (
+        "fewer than 3 poses within 20 ms of the ground truth: no ATE"
+        + spans.format("run", *stamps[:2])
+        + spans.format("truth", *stamps[2:])
+    )
 
 
 def _describe_fit(fit: TruthFit | None) -> dict[str, float] | None:

@@ -18,7 +18,7 @@ from superpoint_ros.geometry import se3
 
 _MIN_POSES = 50  # 13 numbers are fitted
 _ROUNDS = 5  # of weighting metres against radians by what is left of each
-_MAX_STEP_S = 0.2  # two poses farther apart tell no velocity
+_MAX_STEP_S = 0.2  # poses farther apart than two such steps tell no velocity
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def fit_truth(estimate: Trajectory, truth: Trajectory) -> TruthFit | None:
         truth: Of the same body, or so it is said.
 
     Returns:
-        None without covariances, or of fewer than 50 poses.
+        None without covariances, or of fewer than 50 poses whose velocity is known.
     """
     if estimate.covariances is None or len(estimate) < _MIN_POSES or not len(truth):
         return None
@@ -67,6 +67,8 @@ def fit_truth(estimate: Trajectory, truth: Trajectory) -> TruthFit | None:
     of_mount = np.eye(6) - of_first
     velocity = _velocity(stamps_ns, true)
     known = np.flatnonzero(np.isfinite(velocity).all(axis=1))  # not the first, nor the last
+    if len(known) < _MIN_POSES:
+        return None
     columns = np.concatenate([-velocity[:, :, None], of_first, of_mount], axis=2)[known]
     weight = 1.0 / np.maximum(_rms(errors[known]), 1e-9)
     for _ in range(_ROUNDS):
@@ -84,7 +86,7 @@ def _velocity(stamps_ns: Array, poses: Array) -> Array:
     """Return the velocity (N, 6), axes of the camera, per second; NaN where it is not known."""
     velocity = np.full((len(poses), 6), np.nan)
     seconds = (stamps_ns[2:] - stamps_ns[:-2]) * 1e-9
-    for i in np.flatnonzero(seconds <= _MAX_STEP_S):
+    for i in np.flatnonzero(seconds <= 2.0 * _MAX_STEP_S):
         velocity[i + 1] = se3.log(se3.inverse(poses[i]) @ poses[i + 2]) / seconds[i]
     return velocity
 

@@ -45,6 +45,16 @@ def log_so3(R: Array) -> Array:
     return np.asarray(2.0 * np.arctan2(length, w) / length * xyz, np.float64)
 
 
+def angles_between(R_a: Array, R_b: Array) -> Array:
+    """Return the angles (N,) of R_a^T R_b (N, 3, 3), radians; exact also where they are small."""
+    R = np.swapaxes(R_a, 1, 2) @ R_b
+    axis = np.stack(
+        [R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], axis=1
+    )
+    sine, cosine = np.linalg.norm(axis, axis=1) / 2.0, (np.trace(R, axis1=1, axis2=2) - 1.0) / 2.0
+    return np.asarray(np.arctan2(sine, cosine))
+
+
 def exp(xi: Array) -> Array:
     """Return the pose (4, 4) of the tangent vector `xi` (6,): translation, rotation."""
     rho, phi = np.asarray(xi[:3], np.float64), np.asarray(xi[3:], np.float64)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from superpoint_ros.evaluation.summary import RunRecord, summarize
 from superpoint_ros.evaluation.trajectory import (
     Trajectory,
     TrajectoryError,
@@ -21,6 +22,7 @@ from superpoint_ros.evaluation.trajectory import (
     write_kitti,
     write_tum,
 )
+from superpoint_ros.evaluation.trajectory import _to_evo as to_evo
 from superpoint_ros.geometry import se3
 
 T0 = 1_305_031_229_528_748_032
@@ -95,6 +97,26 @@ def test_kitti_errors_of_one_percent_drift() -> None:
     assert errors.kitti_r_err_deg_per_100m == pytest.approx(0.0, abs=1e-4)
     assert errors.kitti_lengths_m == (100.0, 200.0, 300.0)
     assert errors.path_length_m == pytest.approx(319.0)
+
+
+def test_kitti_errors_are_those_of_evo() -> None:
+    from evo.core import metrics
+    from evo.core.units import Unit
+
+    truth = winding_path(200)
+    poses = truth.poses.copy()
+    poses[50:60] = poses[50]  # it stands: many poses are equally far along the path
+    truth = Trajectory(truth.stamps_ns, poses)
+    rng = np.random.default_rng(1)
+    noisy = np.array([T @ se3.exp(0.01 * rng.normal(size=6)) for T in truth.poses])
+    errors = evaluate_trajectory(Trajectory(truth.stamps_ns, noisy), truth, with_scale=False)
+    ours = (errors.kitti_t_err_percent, errors.kitti_r_err_deg_per_100m)
+    pair = (to_evo(truth, T0), to_evo(Trajectory(truth.stamps_ns, noisy), T0))
+    parts = (metrics.PoseRelation.translation_part, metrics.PoseRelation.rotation_angle_deg)
+    for relation, mean in zip(parts, ours, strict=True):
+        rpe = metrics.RPE(relation, 100.0, Unit.meters, all_pairs=True, pairs_from_reference=True)
+        rpe.process_data(pair)
+        assert mean == pytest.approx(float(np.mean(rpe.error)), rel=1e-9)
 
 
 def test_kitti_errors_of_a_short_path_are_over_shares_of_it() -> None:
@@ -230,6 +252,7 @@ def test_kitti_files_keep_poses(tmp_path: Path) -> None:
         ("1 0 0 nan 0 0 0 1", "line 1: holds NaN"),
         ("1 0 0 0 0 0 0 0", "line 1: the quaternion is zero"),
         ("# only a comment\n", "holds no pose"),
+        ("1403636579763555584 0 0 0 0 0 0 1", "line 1: a stamp of 1403636579763555584 s"),
     ],
 )
 def test_bad_tum_files_name_the_line(tmp_path: Path, text: str, message: str) -> None:
@@ -276,3 +299,15 @@ def test_nees_allows_for_the_error_of_the_truth(scale: float | None) -> None:
         assert np.nanmean(plain) > 20.0
     right = 6.0 if scale is None else 5.0
     assert np.mean(nees) == pytest.approx(right, abs=1.0)
+
+
+@pytest.mark.parametrize(("first", "is_known"), [(0, True), (2, True), (30, False)])
+def test_nees_of_a_truth_that_begins_late_is_not_known(first: int, is_known: bool) -> None:
+    path = winding_path(n=60)
+    covariances = [np.eye(6) * 1e-6 * i for i in range(60)]  # as of a random walk
+    estimate = make_trajectory(path.stamps_ns.tolist(), list(path.poses), (), covariances)
+    late = path.take(np.arange(first, 60))
+    assert (nees_of(estimate, late) is not None) == is_known
+    record = RunRecord("rgbd", path.stamps_ns.tolist(), estimate, wall_s=1.0)
+    notes = summarize(record, late).values["notes"]
+    assert any("begins long after the map" in note for note in notes) != is_known

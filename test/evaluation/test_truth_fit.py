@@ -16,10 +16,10 @@ SIGMA = np.repeat([0.002, 0.001], 3)
 MOUNT = np.array([0.004, -0.003, 0.002, 0.01, -0.02, 0.015])
 
 
-def make_run(frames: int, delay_s: float, mount: np.ndarray, seed: int = 0):
+def make_run(frames: int, delay_s: float, mount: np.ndarray, seed: int = 0, rate_hz: float = 30.0):
     """Return estimate and truth: the images are stamped late, the body is off."""
     rng = np.random.default_rng(seed)
-    times = np.arange(frames) / 30.0
+    times = np.arange(frames) / rate_hz
     noise = rng.normal(size=(frames, 6)) * SIGMA
     noise[0] = 0.0
     estimate = np.array([camera_pose("rotate", t - delay_s, 1.0) for t in times])
@@ -48,3 +48,9 @@ def test_an_odometry_that_drifts_is_not_excused():
 
 def test_a_few_poses_tell_nothing():
     assert fit_truth(*make_run(49, 0.008, MOUNT)) is None
+
+
+def test_ten_frames_a_second_are_enough_and_one_is_not():
+    fit = fit_truth(*make_run(300, 0.08, MOUNT, rate_hz=9.65))  # KITTI's
+    assert fit.delay_s == pytest.approx(0.08, abs=0.01)
+    assert fit_truth(*make_run(300, 0.08, MOUNT, rate_hz=1.0)) is None
