@@ -234,7 +234,8 @@ class BagReader:
 
         Poses are those of the camera, unless the message names a child frame and /tf_static
         leads from it to the camera. Those that are not finite, or whose quaternion is zero (motion
-        capture that has lost its body), are left out; `ground_truth_note` counts them.
+        capture that has lost its body), are left out; `ground_truth_note` counts them, and says
+        so where a child frame is taken for the camera because nothing leads to it.
         """
         topic = self.sensor.ground_truth
         if not topic:
@@ -242,6 +243,7 @@ class BagReader:
         static = self._static_transforms()
         camera_frame = self._camera_frame()
         stamps, poses, num_bad = [], [], 0
+        loose_child = ""
         for message in self._recording.messages((topic,)):
             content = message.read()
             T = pose_of(content)
@@ -250,12 +252,21 @@ class BagReader:
                 continue
             child = str(getattr(content, "child_frame_id", "")).lstrip("/")
             T_child_cam = _chain(static, child, camera_frame)
+            if child and T_child_cam is None:
+                loose_child = child
             stamps.append(_stamp_ns(content) or message.time_ns)
             poses.append(T if T_child_cam is None else T @ T_child_cam)
+        notes = []
         if num_bad:
-            self.ground_truth_note = (
+            notes.append(
                 f"{num_bad} poses of {topic} were left out: not finite, or a quaternion of zero"
             )
+        if loose_child:
+            notes.append(
+                f"poses of {topic} are of '{loose_child}', from which /tf_static does not lead to "
+                f"the camera '{camera_frame or '?'}': taken as the camera's own"
+            )
+        self.ground_truth_note = "; ".join(notes)
         return make_trajectory(stamps, poses)
 
     def ground_truth_candidates(self) -> list[str]:

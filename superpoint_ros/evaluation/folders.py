@@ -17,8 +17,10 @@ A folder becomes the topics that a bag of it would have, so everything after it 
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +45,7 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _POSE = "geometry_msgs/msg/PoseStamped"
 _DEFAULT_PERIOD_NS = 100_000_000
+_WORD = Fraction(-1)  # what is no number in a name comes before what is
 
 # Published intrinsics and distortion of the three Kinects, TUM RGB-D benchmark (file_formats).
 _TUM_CAMERAS = {
@@ -337,7 +340,16 @@ def _header(stamp_ns: int, frame_id: str) -> Any:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if f.suffix.lower() in _IMAGE_SUFFIXES)
+    """Return the images, 2.png before 10.png; names with a dot first (of macOS) are none."""
+    images = (f for f in folder.iterdir() if f.suffix.lower() in _IMAGE_SUFFIXES)
+    return sorted((f for f in images if f.name[0] != "."), key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[tuple[Fraction, str]], str]:
+    """Sort by the numbers in a name, which may be seconds with a fraction, then by the name."""
+    words = re.findall(r"[0-9]+(?:\.[0-9]+)?|[^0-9]+", path.stem)
+    keys = [(Fraction(word), "") if word[0] in "0123456789" else (_WORD, word) for word in words]
+    return keys, path.name
 
 
 def _uniform_stamps(count: int) -> list[int]:

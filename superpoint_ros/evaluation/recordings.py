@@ -157,8 +157,11 @@ def _bare_files(directory: Path) -> list[Path]:
 
 
 def _storage_files(path: Path) -> list[Path]:
-    """Return what AnyReader should open; a directory may lack its metadata after a crash."""
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
+    """Return what AnyReader should open.
+
+    A directory may lack its metadata after a crash; one named .bag rosbags takes for a ROS 1 file.
+    """
+    if path.is_dir() and (path.suffix == ".bag" or not (path / "metadata.yaml").is_file()):
         files = _bare_files(path)
         # rosbags opens either ROS generation, not both at once
         return [f for f in files if f.suffix == files[0].suffix]

@@ -94,8 +94,11 @@ def detect_sensor(
         for topic in topics
         if topic.msgtype in IMAGE_TYPES and topic.count and not _OWN_OUTPUTS.search(topic.name)
     ]
-    depths = [topic.name for topic in pictures if _is_depth(topic, first_message)]
-    images = _one_per_camera([t.name for t in pictures if t.name not in depths])
+    depths = [t.name for t in pictures if t.name != wanted.image and _is_depth(t, first_message)]
+    # Depth in colours, for people to look at, is neither.
+    images = _one_per_camera(
+        [t.name for t in pictures if t.name not in depths and "/depth/" not in t.name]
+    )
     sensor = wanted.sensor or _decide(images, depths, wanted)
     image = wanted.image or _choose_image(sensor, images, topics)
     chosen = dataclasses.replace(wanted, sensor=sensor, image=image)
@@ -160,13 +163,17 @@ def _check_named(topics: Sequence[Topic], wanted: SensorTopics) -> None:
 
 
 def _is_depth(topic: Topic, first_message: Callable[[str], Any]) -> bool:
-    if topic.name.endswith("/compressedDepth") or re.search(r"depth", topic.name, re.IGNORECASE):
+    """Whether images are depth, by their encoding; by their name where there is none to see."""
+    if topic.name.endswith("/compressedDepth"):
         return True
+    is_named_so = bool(re.search(r"depth", topic.name, re.IGNORECASE))
     message = first_message(topic.name)
     if message is None:
-        return False
+        return is_named_so
     if hasattr(message, "encoding"):
-        return message.encoding in _DEPTH_ENCODINGS
+        # mono16 is thermal or depth: some drivers and simulators name the latter so.
+        is_mono16 = message.encoding == "mono16"
+        return message.encoding in _DEPTH_ENCODINGS or (is_mono16 and is_named_so)
     if any(encoding in message.format for encoding in _DEPTH_ENCODINGS):
         return True
     # A PNG's header: signature (8), length and "IHDR" (8), width, height (8), bit depth, colour.

@@ -172,6 +172,22 @@ def test_truth_of_a_body_moves_to_the_camera_over_tf_static(
     np.testing.assert_allclose(truth.poses[0, :3, 2], [1, 0, 0], atol=1e-12)
 
 
+def test_a_truth_of_a_body_that_nothing_leads_to_is_told(
+    write_bag: WriteBag, picture: np.ndarray
+) -> None:
+    def entries(m: Messages) -> list:
+        return [
+            ("/camera/camera_info", T0, m.camera_info(T0)),
+            ("/camera/image_raw", T0, m.image(T0, picture, "mono8")),
+            ("/mocap/marker", T0, m.transform_stamped(T0, "world", "marker", (7, 0, 3))),
+        ]
+
+    with BagReader(write_bag(entries)) as reader:
+        assert reader.ground_truth().poses[0, :3, 3].tolist() == [7, 0, 3]
+        assert "/mocap/marker are of 'marker', from which /tf_static" in reader.ground_truth_note
+        assert "lead to the camera 'camera'" in reader.ground_truth_note
+
+
 def test_a_truth_that_lost_its_body_is_left_out(write_bag: WriteBag, picture: np.ndarray) -> None:
     def entries(m: Messages) -> list:
         poses = [m.pose_stamped(T0 + i, (i, 0.0, 0.0)) for i in range(4)]
@@ -187,6 +203,20 @@ def test_a_truth_that_lost_its_body_is_left_out(write_bag: WriteBag, picture: np
         truth = reader.ground_truth()
         assert truth.poses[:, 0, 3].tolist() == [0.0, 3.0]
         assert reader.ground_truth_note.startswith("2 poses of /mocap/pose were left out")
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_a_rosbag2_directory_may_be_named_bag(
+    storage: str, write_bag: WriteBag, picture: np.ndarray
+) -> None:
+    def entries(m: Messages) -> list:
+        return [
+            ("/camera/camera_info", T0, m.camera_info(T0)),
+            ("/camera/image_raw", T0, m.image(T0, picture, "mono8")),
+        ]
+
+    with BagReader(write_bag(entries, storage, "run.bag")) as reader:
+        assert len(list(reader.frames())) == 1
 
 
 def test_odometry_with_covariance_is_read(write_bag: WriteBag, picture: np.ndarray) -> None:

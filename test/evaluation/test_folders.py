@@ -36,6 +36,18 @@ def test_plain_folder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(truth.poses[1, :3], [[-1, 0, 0, 1], [0, -1, 0, 2], [0, 0, 1, 3]])
 
 
+@pytest.mark.parametrize("pattern", ["left{}.png", "1700000000.{:02}5.png", "{:02}.jpg.png"])
+def test_frames_are_in_the_order_of_their_numbers(pattern: str, tmp_path: Path) -> None:
+    for i in range(12):
+        name = pattern.format(i).replace("0.105", "0.1049999")  # a fraction of another length
+        write_image(tmp_path / "images" / name, 10 * i)
+    (tmp_path / "images" / "._left0.png").write_bytes(b"of macOS")
+    (tmp_path / "calib.yaml").write_text("fx: 30\nfy: 31\ncx: 20\ncy: 12\nwidth: 40\nheight: 24\n")
+    with BagReader(tmp_path) as reader:
+        values = [int(decode_grey(frame.image)[0, 0]) for frame in reader.frames()]
+    assert values == [10 * i for i in range(12)]
+
+
 def test_tum_folder_pairs_by_stamp_and_knows_its_camera(tmp_path: Path) -> None:
     root = tmp_path / "rgbd_dataset_freiburg2_desk"
     for i in range(2):

@@ -132,6 +132,40 @@ def test_the_encoding_tells_depth_where_the_name_does_not() -> None:
     assert (found.sensor, found.depth) == ("rgbd", "/kinect/ir_range/image_raw")
 
 
+def test_a_colour_camera_may_have_depth_in_its_name() -> None:
+    names = ("/depth_camera/image_raw", "/depth_camera/depth/image_raw")
+    vivid = "/depth_camera/depth/image_vivid"
+    topics = [Topic(name, IMAGE, 5) for name in (*names, vivid)]
+    topics.append(Topic("/depth_camera/camera_info", INFO, 5))
+
+    class Message:
+        def __init__(self, topic: str) -> None:
+            self.encoding = "32FC1" if topic == names[1] else "bgr8"
+
+    found = detect_sensor(topics, SensorTopics(), Message)
+    assert (found.sensor, found.image, found.depth) == ("rgbd", *names)
+    alone = [topics[0], topics[-1]]
+    for wanted in (SensorTopics(), SensorTopics(image=names[0])):
+        found = detect_sensor(alone, wanted, Message)
+        assert (found.sensor, found.image, found.depth) == ("mono", names[0], "")
+
+
+@pytest.mark.parametrize(
+    "depth", ["/camera/depth/image_raw", "/camera/depth_registered/image_raw"]
+)
+def test_depth_may_be_called_mono16(depth: str) -> None:
+    image = "/camera/color/image_raw"
+    topics = [Topic(name, IMAGE, 5) for name in (image, depth)]
+    topics.append(Topic("/camera/color/camera_info", INFO, 5))
+
+    class Message:
+        def __init__(self, topic: str) -> None:
+            self.encoding = "mono16" if topic == depth else "rgb8"
+
+    found = detect_sensor(topics, SensorTopics(), Message)
+    assert (found.sensor, found.image, found.depth) == ("rgbd", image, depth)
+
+
 def test_several_cameras_are_ambiguous_until_one_is_named() -> None:
     names = ("/front/image_raw", "/front/camera_info", "/rear/image_raw", "/rear/camera_info")
     with pytest.raises(BagError, match=r"--image TOPIC.*/front/image_raw.*/rear/image_raw"):
