@@ -34,10 +34,16 @@ def check_file(path: Path | str) -> None:
     """Complain at once, before hours of work, that a file cannot be written.
 
     Raises:
-        OSError: It is a folder, or its folder cannot be written to; or a pipe that cannot be.
+        OSError: It is a folder, or its folder cannot be written to; or a pipe that cannot be, or
+            a file that the shell has open and that would be lost by being replaced.
     """
     if Path(path).is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder: name a file", str(path))
+    if str(path) == "-":
+        raise OSError(errno.EINVAL, "is no file: for standard output name /dev/stdout", "-")
+    if _is_open_file(Path(path)):
+        text = "leads to a file that is open: name that file itself, or write through | cat"
+        raise OSError(errno.EINVAL, text, str(path))
     if not _is_stream(Path(path)):
         check_folder(_target(Path(path)).parent)
     elif not os.access(path, os.W_OK):
@@ -106,6 +112,16 @@ def replaced(path: Path | str) -> Iterator[Path]:
 def _is_stream(path: Path) -> bool:
     """Whether it is there, but neither a file nor a folder: a pipe or a device."""
     return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _is_open_file(path: Path) -> bool:
+    """Whether it is a handle of this process, such as /dev/stdout, of a plain file."""
+    absolute = path.absolute()
+    folder = absolute.parent.resolve()
+    is_handle = str(absolute) in ("/dev/stdout", "/dev/stderr") or (
+        folder.parent.parent == Path("/proc") and folder.name == "fd"
+    )
+    return is_handle and path.is_file()
 
 
 def _target(path: Path) -> Path:

@@ -113,6 +113,19 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [link, pipe]
 
 
+def test_a_file_that_a_handle_leads_to_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("old")
+    with path.open("a") as stream:  # as `superpoint ... --json /dev/stdout >> log.txt`
+        with pytest.raises(OSError, match=r"is open: name that file itself"):
+            check_file(f"/dev/fd/{stream.fileno()}")
+        with pytest.raises(OSError, match=r"is open: name"):
+            write_text(f"/proc/self/fd/{stream.fileno()}", "new")
+    with pytest.raises(OSError, match="name /dev/stdout"):
+        check_file("-")
+    assert path.read_text() == "old"
+
+
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     file = tmp_path / "photo.png"
     file.write_text("")
