@@ -48,7 +48,9 @@ def to_grey(image: Array) -> Array:
 
 
 def read_image(path: Path | str) -> Array:
-    """Read an image file as (H, W, 3) uint8 BGR.
+    """Read an image file as (H, W, 3) uint8 BGR, as its pixels lie in the file.
+
+    An orientation in its EXIF data is ignored, as in recordings: calibrations are of the sensor.
 
     Raises:
         FileNotFoundError: No such file.
@@ -58,7 +60,7 @@ def read_image(path: Path | str) -> Array:
         raise ImageError(f"{path}: is a folder; name the images in it")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such image file")
-    image: Array | None = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image: Array | None = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ImageError(f"{path}: not an image that OpenCV can read")
     return image

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from superpoint_ros.image import (
     to_grey,
     write_image,
 )
+from superpoint_ros.training.datasets import read_photo
 
 
 def test_grey_of_bgr_by_hand() -> None:
@@ -96,6 +98,18 @@ def test_padding_repeats_to_the_right_and_below(rng: np.random.Generator) -> Non
     fitting = np.zeros((16, 24), np.uint8)
     assert pad_to_multiple(fitting, 8) is fitting
     assert pad_to_multiple(np.zeros((1, 1), np.uint8), 8).shape == (8, 8)
+
+
+def test_an_orientation_tag_does_not_turn_the_image(tmp_path: Path) -> None:
+    data = cv2.imencode(".jpg", np.zeros((40, 64), np.uint8))[1].tobytes()
+    tiff = b"MM\x00\x2a" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # by 90 degrees
+    exif = b"Exif\x00\x00" + tiff
+    tag = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(data[:2] + tag + data[2:])
+    assert cv2.imread(str(path)).shape == (64, 40, 3)
+    assert read_image(path).shape == (40, 64, 3)
+    assert read_photo(path).shape == (40, 64)  # what trains
 
 
 def test_files(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -93,7 +93,7 @@ def read_grey(path: Path) -> Array:
     Raises:
         ConfigError: It is not an image; names it.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ConfigError(f"{path}: is not a readable image")
     return np.asarray(image)

@@ -41,6 +41,7 @@ from superpoint_ros.training.homographies import (
 from superpoint_ros.training.shapes import ShapeConfig, draw_shape
 
 _LOG = logging.getLogger(__name__)
+_READ_FLAGS = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION  # as recordings are read
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
 # What np.load raises for files that are empty, cut off or overwritten.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -253,7 +254,7 @@ def read_photo(path: Path) -> Array | None:
     """Return a photo as (H, W) uint8; None, and a warning that names it, if it is broken."""
     try:
         data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
+        image = cv2.imdecode(data, _READ_FLAGS) if len(data) else None
     except (OSError, cv2.error) as error:
         _LOG.warning("%s: skipped, cannot be read (%s)", path, error)
         return None
