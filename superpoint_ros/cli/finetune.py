@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """Sample, label, train, judge."""
     import torch
 
+    from superpoint_ros.engines.torch_engine import resolve_device
     from superpoint_ros.files import check_folder
     from superpoint_ros.network.weights import find_weights
     from superpoint_ros.training.finetuning import finetune
@@ -72,9 +73,7 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.out)
     if args.threads > 0:
         torch.set_num_threads(args.threads)
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = str(resolve_device(args.device))
     config = _load_config(args)
     weights, out = find_weights(args.weights), Path(args.out)
     _take_frames(args, config, weights, out)

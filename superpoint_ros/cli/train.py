@@ -107,13 +107,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the stages asked for."""
     import torch
 
+    from superpoint_ros.engines.torch_engine import resolve_device
     from superpoint_ros.training.distributed import joined_processes, process_rank, wait_for_all
 
     if args.threads > 0:
         torch.set_num_threads(args.threads)
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = str(resolve_device(args.device))
     job = _Job(
         configs=Path(args.config) if args.config else find_configs(),
         out=Path(args.out),

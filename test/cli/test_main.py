@@ -4,6 +4,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +156,14 @@ def test_results_that_cannot_be_written_are_said_before_the_work(folder, monkeyp
     monkeypatch.setattr(cli.importlib, "import_module", lambda name: Module)
     assert cli.main(["good", "--json", str(folder)]) == 2
     assert capsys.readouterr().err == f"superpoint: {folder}: is a folder: name a file\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "magicpoint"], ["finetune", "--images", "frames"]], ids=lambda w: w[0]
+)
+def test_a_device_that_does_not_exist_is_told_at_once(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*words, "--out", str(tmp_path / "out"), "--device", "gpu"]) == 2
+    assert "device: 'gpu' is not auto, cpu, cuda or cuda:N" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
