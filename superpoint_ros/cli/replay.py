@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from superpoint_ros.evaluation.replay import Replay
     from superpoint_ros.evaluation.sensors import SensorTopics
     from superpoint_ros.evaluation.summary import Summary
+    from superpoint_ros.evaluation.trajectory import Trajectory
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -144,9 +145,10 @@ def run(args: argparse.Namespace) -> int:
         sensor = args.sensor or topics.sensor
         reader.check_calibration(sensor == "stereo" and not _gives_extrinsics(args))
         graph = _make_graph(args, sensor, topics, reader.depth_units_per_metre)
+        truth = read_truth(args, reader)
         console.print(f"{bag}: {sensor}, {reader.num_images} images on {topics.image}")
         code = _play(args, bag, topics, graph)
-        replay, summary = _judge(args, reader, sensor, bag)
+        replay, summary = _judge(args, reader, sensor, bag, *truth)
         _write(args, reader, replay, summary, graph, console)
     return code
 
@@ -329,13 +331,17 @@ def _is_humble() -> bool:
 
 
 def _judge(
-    args: argparse.Namespace, reader: BagReader, sensor: str, bag: str
+    args: argparse.Namespace,
+    reader: BagReader,
+    sensor: str,
+    bag: str,
+    truth: Trajectory | None,
+    truth_name: str,
 ) -> tuple[Replay, Summary]:
     from superpoint_ros.evaluation.replay import read_replay
     from superpoint_ros.evaluation.summary import summarize
 
     replay = read_replay(args.out)
-    truth, truth_name = read_truth(args, reader)
     summary = summarize(replay.to_record(sensor), truth, truth_name)
     values = summary.values
     values["bag"] = bag
