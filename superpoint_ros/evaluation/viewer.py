@@ -70,8 +70,6 @@ class RerunViewer:
             return
         if result.map_id != self._map_id:
             self._path, self._map_id = [], result.map_id
-        self._path.append(result.T_world_cam[:3, 3].astype(np.float32))
-        self._log("world/path", rr.LineStrips3D([self._path], colors=_ESTIMATE_COLOUR))
         self._log(
             "world/camera",
             rr.Transform3D(
@@ -82,7 +80,9 @@ class RerunViewer:
                 resolution=observation.features.image_size_hw[::-1],
             ),
         )
-        if result.is_keyframe:
+        if result.is_keyframe:  # the path is logged whole: at every frame it would fill the disk
+            self._path.append(result.T_world_cam[:3, 3].astype(np.float32))
+            self._log("world/path", rr.LineStrips3D([self._path], colors=_ESTIMATE_COLOUR))
             points = self._odometry.landmarks().points_world
             self._log("world/landmarks", rr.Points3D(points, colors=_LANDMARK_COLOUR))
 
