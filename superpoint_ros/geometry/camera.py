@@ -21,6 +21,7 @@ _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equid
 _ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "radtan": "plumb_bob"}
 _WIDEST = np.radians(89.9)  # off the axis; beyond, no pinhole image goes
 _RADII = 4000
+_STEEPEST = 3.0  # distorted over undistorted radii, of a lens; steeper is only a pole
 _OUTLINE_POINTS = 32  # of each side
 _OUTLINE_HALVINGS = 12  # to a tenth of a pixel
 _NEWTON_ITERATIONS = 20
@@ -296,7 +297,9 @@ def _radial_table(distortion: bytes, model: str) -> tuple[Array, Array]:
     """Return radii on the plane z = 1 and where the lens puts them, up to where it turns back.
 
     It tells where Newton's iteration is to start: from the distorted point itself, the usual
-    choice, it misses rays near the fold that are there.
+    choice, it misses rays near the fold that are there. A rational model may have a pole. Where
+    only its surroundings are steep, as in calibrations of the OAK-D, the table leaps over them;
+    where the pixels end before it, so does the table.
     """
     coefficients = np.array(np.frombuffer(distortion))
     if model != "equidistant":
@@ -309,6 +312,13 @@ def _radial_table(distortion: bytes, model: str) -> tuple[Array, Array]:
             reached, J = camera._distort_normalized(points)
         else:
             reached, J = points, np.tile(np.eye(2), (_RADII, 1, 1))
-    turning = np.flatnonzero(~(J[:, 0, 0] > 0.0))
-    count = turning[0] if len(turning) else _RADII
-    return points[:count, 0], reached[:count, 0]
+    slope = J[:, 0, 0]
+    ends = np.flatnonzero(~(slope > 0.0))
+    count = int(ends[0]) if len(ends) else _RADII
+    radii, reached = points[:count, 0], reached[:count, 0]
+    if not (np.diff(reached) > 0.0).all():  # a pole
+        passes = slope[:count] < _STEEPEST
+        radii, reached = radii[passes], reached[passes]
+        is_farther = np.append(True, reached[1:] > np.maximum.accumulate(reached)[:-1])
+        radii, reached = radii[is_farther], reached[is_farther]
+    return radii, reached

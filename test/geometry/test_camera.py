@@ -162,3 +162,29 @@ def test_rectified_images_have_the_projection_of_their_camera_info() -> None:
     assert camera.P[0, 3] == -5.5
     message.p = np.zeros(12)  # calibrated for raw images alone
     np.testing.assert_array_equal(Camera.from_message(message, True).K, raw.K)
+
+
+OAK_D = (-4.8608, 17.282, 0.0002, 0.001025, -25.172, -4.9436, 17.514, -25.291)
+
+
+@pytest.mark.parametrize(
+    ("distortion", "focal_px", "largest_px", "share"),
+    [
+        ((0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.2, -0.2), 450.0, 0.2, 0.0),  # beyond the image
+        (OAK_D, 200.0, 5.0, 0.02),  # inside, and narrow: both sides are of use
+    ],
+)
+def test_a_pole_of_the_rational_model_leads_no_ray_astray(
+    distortion: tuple[float, ...], focal_px: float, largest_px: float, share: float
+) -> None:
+    K = np.array([[focal_px, 0.0, 124.5], [0.0, focal_px, 124.5], [0.0, 0.0, 1.0]])
+    camera = Camera(K, np.array(distortion), "rational_polynomial")
+    pixels = np.stack(np.meshgrid(np.arange(0.0, 250.0, 5.0), np.arange(0.0, 250.0, 5.0)), -1)
+    pixels = pixels.reshape(-1, 2)
+    rays = camera.undistort(pixels)
+    expected = cv2.undistortPoints(
+        pixels[:, None], K, np.array(distortion), P=K, criteria=(3, 200, 1e-10)
+    )[:, 0]
+    apart = np.linalg.norm(rays - expected, axis=1)
+    assert apart.max() < largest_px
+    assert np.mean(apart > 1.0) <= share
