@@ -37,7 +37,7 @@ class HomographyResult:
     """A homography and who agrees with it.
 
     Attributes:
-        H_b_a: (3, 3), pixels of a to pixels of b, H[2, 2] = 1.
+        H_b_a: (3, 3), pixels of a to pixels of b; w > 0 before the camera, determinant 1.
         inliers: (N,) bool.
         rms_px: Root mean square of the inliers' transfer error, pixels of b.
     """
@@ -87,9 +87,11 @@ def estimate_homography(
         maxIters=config.max_iterations,
         confidence=config.confidence,
     )
-    if H is None or not is_sane_homography(H, pixels_a):
+    if H is None or not np.linalg.det(H):
         return None
-    H_b_a = np.asarray(H / H[2, 2], np.float64)
+    # RANSAC leaves the sign open. Pairs that are wrong may lie behind the horizon, as corners do
+    # that the camera has passed: only those that agree must not.
+    H_b_a = unit_homography(H)
     inliers = _transfer_error_px(H_b_a, pixels_a, pixels_b) < config.max_reprojection_px
     if inliers.sum() < config.min_inliers or _is_collinear(pixels_a[inliers]):
         return None
@@ -137,18 +139,27 @@ def refine_homography(
         H, cost = candidate, candidate_cost
         if improved < 1e-10 * cost:
             break
-    H_refined = np.linalg.inv(S_b) @ H @ S_a
-    return np.asarray(H_refined / H_refined[2, 2], np.float64)
+    return unit_homography(np.linalg.inv(S_b) @ H @ S_a)
+
+
+def unit_homography(H_b_a: Array) -> Array:
+    """Return the multiple whose determinant is 1.
+
+    Of a plane that the camera sees from one side it has w > 0 before the camera. Dividing by
+    H[2, 2], as is often done, is dividing by w of pixel (0, 0), which may be behind the horizon.
+    """
+    return np.asarray(H_b_a / np.cbrt(np.linalg.det(H_b_a)), np.float64)
 
 
 def is_sane_homography(H_b_a: Array, points_a: Array) -> bool:
     """Return whether no point crosses the horizon and the orientation is kept (no mirror)."""
-    if not np.isfinite(H_b_a).all() or abs(H_b_a[2, 2]) < 1e-9:
+    if not np.isfinite(H_b_a).all():
         return False
-    H = H_b_a / H_b_a[2, 2]
-    if np.linalg.det(H) <= 1e-9:  # det > 0 and w > 0 everywhere: a camera saw the plane's front
+    w = points_a @ H_b_a[2, :2] + H_b_a[2, 2]
+    if not len(w) or not w.mean() > 0.0 or not w.min() > 1e-6 * w.mean():
         return False
-    return bool((points_a @ H[2, :2] + 1.0 > 1e-6).all())
+    # det > 0 and w > 0 everywhere: a camera saw the plane's front
+    return bool(np.linalg.det(H_b_a / w.mean()) > 1e-9)
 
 
 def decompose_homography(H_b_a: Array, K: Array) -> list[tuple[Array, Array]]:

@@ -15,6 +15,7 @@ from superpoint_ros.geometry.homography import (
     HomographyConfig,
     HomographyResult,
     estimate_homography,
+    unit_homography,
     warp_points,
 )
 from superpoint_ros.matching import MatchConfig, match, match_guided
@@ -32,7 +33,9 @@ class HomographyTrackingConfig(Config):
         minimum=1.0,
         maximum=1000.0,
     )
-    min_similarity: float = option(0.5, "Smallest cosine of two descriptors.", minimum=-1.0)
+    min_similarity: float = option(
+        0.5, "Smallest cosine of two descriptors.", minimum=-1.0, maximum=1.0
+    )
     min_inlier_share: float = option(
         0.4,
         "A new reference is taken when fewer than this share of its first inliers is left.",
@@ -41,7 +44,7 @@ class HomographyTrackingConfig(Config):
     )
     min_overlap: float = option(
         0.5,
-        "A new reference is taken when less than this share of the frame shows it.",
+        "A new reference is taken when less than this share of it lies in the frame.",
         minimum=0.0,
         maximum=1.0,
     )
@@ -80,20 +83,20 @@ class HomographyTracker:
     def track(self, observation: Observation, watch: Stopwatch) -> TrackingResult:
         """Find the homography from the reference to this frame."""
         if self._reference is None:
-            return self._take_first(observation)
+            return self._take_first(observation, watch)
         found = self._find(observation, watch)
         if found is None and self._last is not None and self._last is not self._reference:
             # The reference may be out of sight: the newest frame that held is the next best.
             found = self._find_from_last(observation, watch)
         if found is None:
-            return self._miss(observation)
+            return self._miss(observation, watch)
         pairs, result = found
         self._lost_frames = 0
         self._state = TrackingState.TRACKING
         num_inliers = int(result.inliers.sum())
         self._first_inliers = max(self._first_inliers, num_inliers)
         H_b_a, reference = result.H_b_a, self._reference
-        H_b_0 = _normalized(H_b_a @ self._H_ref_0)
+        H_b_0 = unit_homography(H_b_a @ self._H_ref_0)
         is_new_reference = (
             num_inliers < self._config.min_inlier_share * self._first_inliers
             or overlap(H_b_a, observation.features.image_size_hw) < self._config.min_overlap
@@ -116,9 +119,12 @@ class HomographyTracker:
             latency_ms=dict(watch.latency_ms),
         )
 
-    def _take_first(self, observation: Observation) -> TrackingResult:
+    def _take_first(self, observation: Observation, watch: Stopwatch) -> TrackingResult:
+        latency_ms = dict(watch.latency_ms)
         if _num_usable(observation) < self._config.estimation.min_inliers:
-            return TrackingResult(observation.stamp_ns, self._state, map_id=self._map_id)
+            return TrackingResult(
+                observation.stamp_ns, self._state, map_id=self._map_id, latency_ms=latency_ms
+            )
         self._anchor(observation, np.eye(3))
         self._state = TrackingState.TRACKING
         return TrackingResult(
@@ -129,17 +135,22 @@ class HomographyTracker:
             is_keyframe=True,
             num_keyframes=1,
             map_id=self._map_id,
+            latency_ms=latency_ms,
         )
 
-    def _miss(self, observation: Observation) -> TrackingResult:
+    def _miss(self, observation: Observation, watch: Stopwatch) -> TrackingResult:
         if _num_usable(observation) >= self._config.estimation.min_inliers:
             self._lost_frames += 1  # a dark frame does not speak against the reference
         self._state = TrackingState.LOST
         if self._lost_frames > self._max_lost_frames:
             self.start_new_map()
-            return self._take_first(observation)
+            return self._take_first(observation, watch)
         return TrackingResult(
-            observation.stamp_ns, self._state, num_keyframes=1, map_id=self._map_id
+            observation.stamp_ns,
+            self._state,
+            num_keyframes=1,
+            map_id=self._map_id,
+            latency_ms=dict(watch.latency_ms),
         )
 
     def _anchor(self, observation: Observation, H_b_0: Array) -> None:
@@ -166,22 +177,23 @@ class HomographyTracker:
                 pairs = match_guided(reference.features, moved, predicted, radius, matching)
         with watch.stage("pose"):
             result = self._estimate(reference, observation, pairs)
-        if result is not None and 3 * result.inliers.sum() > len(pairs):
-            return pairs, result
+        guided = None if result is None else (pairs, result)
+        if guided is not None and 3 * guided[1].inliers.sum() > len(pairs):
+            return guided
         with watch.stage("match"):
             pairs = _finite(
                 reference, observation, match(reference.features, observation.features, matching)
             )
         with watch.stage("pose"):
             result = self._estimate(reference, observation, pairs)
-        return None if result is None else (pairs, result)
+        return guided if result is None else (pairs, result)
 
     def _find_from_last(
         self, observation: Observation, watch: Stopwatch
     ) -> tuple[Array, HomographyResult] | None:
         """Re-anchor on the newest tracked frame if this frame can be tied to it."""
         assert self._last is not None
-        last, H_last_0 = self._last, _normalized(self._H_last_ref @ self._H_ref_0)
+        last, H_last_0 = self._last, unit_homography(self._H_last_ref @ self._H_ref_0)
         matching = MatchConfig(min_similarity=self._config.min_similarity)
         with watch.stage("match"):
             pairs = _finite(
@@ -210,10 +222,6 @@ def overlap(H_b_a: Array, image_size_hw: tuple[int, int]) -> float:
     with np.errstate(invalid="ignore"):
         inside = ((warped >= 0) & (warped <= [width - 1, height - 1])).all(axis=1)
     return float(inside.mean())
-
-
-def _normalized(H: Array) -> Array:
-    return np.asarray(H / H[2, 2], np.float64)
 
 
 def _finite(reference: Observation, observation: Observation, pairs: Array) -> Array:

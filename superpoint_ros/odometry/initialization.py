@@ -72,7 +72,9 @@ class InitializationConfig(Config):
     max_error_px: float = option(
         2.0, "Largest reprojection error of a point, pixels.", minimum=0.1, maximum=20.0
     )
-    min_similarity: float = option(0.6, "Smallest cosine of two descriptors.", minimum=-1.0)
+    min_similarity: float = option(
+        0.6, "Smallest cosine of two descriptors.", minimum=-1.0, maximum=1.0
+    )
     max_ratio: float = option(
         0.95, "Largest ratio of best to second-best distance; 1: off.", minimum=0.0, maximum=1.0
     )

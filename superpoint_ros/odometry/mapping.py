@@ -44,7 +44,9 @@ class MappingConfig(Config):
         minimum=0.5,
         maximum=50.0,
     )
-    min_similarity: float = option(0.7, "Smallest cosine of two descriptors.", minimum=-1.0)
+    min_similarity: float = option(
+        0.7, "Smallest cosine of two descriptors.", minimum=-1.0, maximum=1.0
+    )
     max_ratio: float = option(
         0.9, "Largest ratio of best to second-best distance; 1: off.", minimum=0.0, maximum=1.0
     )

@@ -49,7 +49,10 @@ class TrackingConfig(Config):
         maximum=100.0,
     )
     min_similarity: float = option(
-        0.6, "Smallest cosine of a landmark's and a keypoint's descriptor.", minimum=-1.0
+        0.6,
+        "Smallest cosine of a landmark's and a keypoint's descriptor.",
+        minimum=-1.0,
+        maximum=1.0,
     )
     max_ratio: float = option(
         0.95,

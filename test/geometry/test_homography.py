@@ -31,7 +31,31 @@ def test_exact_pairs_give_the_exact_map() -> None:
     a, b = pairs(np.random.default_rng(1), 30, 0.0)
     result = estimate_homography(a, b)
     assert result is not None
-    np.testing.assert_allclose(result.H_b_a, H_TRUE, atol=1e-8, rtol=1e-6)
+    assert np.linalg.det(result.H_b_a) == pytest.approx(1.0)
+    np.testing.assert_allclose(result.H_b_a / result.H_b_a[2, 2], H_TRUE, atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("forward_m", [1.3, 1.6])
+def test_wrong_pairs_behind_the_camera_refuse_no_homography(forward_m: float) -> None:
+    # A floor 1 m below, seen pitched down by 30 degrees; the camera walks over what it saw first.
+    K = np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]])
+    R = se3.exp_so3(np.array([np.deg2rad(30.0), 0.0, 0.0]))  # R_cam_world, y down
+    rng = np.random.default_rng(4)
+    floor = np.column_stack([rng.uniform(-4, 4, 9000), np.ones(9000), rng.uniform(0.5, 9.0, 9000)])
+    a, b = ((R @ (floor - [0.0, 0.0, z]).T).T @ K.T for z in (0.0, forward_m))
+    pixels_a, pixels_b = a[:, :2] / a[:, 2:], b[:, :2] / b[:, 2:]
+    seen_a = (a[:, 2] > 0.1) & (pixels_a >= 0).all(1) & (pixels_a < [640, 480]).all(1)
+    seen_b = (b[:, 2] > 0.1) & (pixels_b >= 0).all(1) & (pixels_b < [640, 480]).all(1)
+    both, passed = seen_a & seen_b, seen_a & (b[:, 2] < 0.0)
+    assert both.sum() > 50
+    assert passed.sum() >= 5
+    wrong = rng.uniform([0, 0], [640, 480], (5, 2))
+    result = estimate_homography(
+        np.concatenate([pixels_a[both], pixels_a[passed][:5]]),
+        np.concatenate([pixels_b[both], wrong]),
+    )
+    assert result is not None
+    assert result.inliers.sum() == both.sum()
 
 
 def test_half_outliers_and_noise() -> None:

@@ -247,6 +247,20 @@ def test_homography_mode_follows_a_plane_over_several_references(plane: PointWor
         assert np.linalg.norm(error, axis=1).max() < 4.0
 
 
+def test_a_pan_goes_on_where_the_first_image_has_left_half_the_world(room: PointWorld) -> None:
+    """From 58 degrees on pixel (0, 0) of the first image is behind the camera."""
+    poses = [se3.exp(np.array([0.0, 0.0, 0.0, 0.0, np.deg2rad(k), 0.0])) for k in range(64)]
+    results = run(VisualOdometry(config("homography")), room, poses)
+    assert all(r.state == TrackingState.TRACKING for r in results)
+    pixel = np.array([[639.0, 240.0]])
+    for k in (30, 57, 58, 60, 63):
+        measured = results[k].H_b_0
+        assert measured is not None
+        H = K @ se3.inverse(poses[k])[:3, :3] @ np.linalg.inv(K)
+        assert np.linalg.norm(warp_points(measured, pixel) - warp_points(H, pixel)) < 3.0
+        assert np.abs(measured).max() < 1e4
+
+
 def test_a_blackout_ends_in_relocalisation_in_the_same_map(room: PointWorld) -> None:
     poses = forward_curve(50)
     results = run(VisualOdometry(config("rgbd")), room, poses, blind=range(25, 40))
