@@ -36,7 +36,9 @@ def load_aliked(name: str, max_keypoints: int) -> Callable[[Array], tuple[Array,
     try:
         from kornia.feature import ALIKED
     except ImportError:
-        raise ConfigError(f"features {name!r}: pip install 'kornia>=0.9'") from None
+        raise ConfigError(
+            f"features {name!r}: pip install 'kornia>=0.9' (Python 3.11 or newer)"
+        ) from None
     try:
         network = ALIKED.from_pretrained(name, max_keypoints or _MOST_KEYPOINTS)
     except RuntimeError:
