@@ -194,8 +194,13 @@ def test_pieces_are_runs_of_their_own(
     assert (values["frames"], values["coverage"]) == (10, 1.0)
     assert values["pieces"]["names"] == ["frames 0 to 4", "frames 5 to 9"]
     assert values["pieces"]["tracked"] == [5, 5]
-    # The first piece is the beginning of the whole run.
-    assert values["pieces"]["nees"]["values"][0] != values["nees"]
+    # The first piece is a run of the first frames alone.
+    arguments = [*arguments[:4], "--max-frames", "5", "--json"]
+    assert main(["evaluate", "bag", str(wall), *arguments, str(tmp_path / "b.json")]) == 0
+    first = json.loads((tmp_path / "b.json").read_text())
+    assert (first["frames"], first["coverage"]) == (5, 1.0)
+    assert values["pieces"]["nees"]["values"][0] == pytest.approx(first["nees"])
+    assert values["pieces"]["nees"]["values"][1] != pytest.approx(first["nees"])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import argparse
 import json
-import random
 import resource
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from superpoint_ros.training import trainer
 from superpoint_ros.training.adaptation import AdaptationConfig
 from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.datasets import is_validation
+from superpoint_ros.training.finetuning import FinetuneConfig
 from superpoint_ros.training.stage import TrainConfig
 
 NETWORK = """
@@ -354,13 +354,24 @@ def test_torchrun_leaves_all_options_to_us() -> None:
 
 
 def test_the_shipped_configs_are_legal() -> None:
-    folder = train.find_configs()
-    assert load_yaml(TrainConfig, folder / "magicpoint.yaml").source == "shapes"
-    assert load_yaml(TrainConfig, folder / "superpoint.yaml").is_joint
-    assert load_yaml(TrainConfig, folder / "refine.yaml").is_joint
-    assert load_yaml(TrainConfig, folder / "retrain.yaml").is_joint
-    assert load_yaml(AdaptationConfig, folder / "relabel.yaml").teacher == "network"
-    assert load_yaml(AdaptationConfig, folder / "pseudo_labels.yaml").warps > 1
+    others = {
+        "pseudo_labels": AdaptationConfig,
+        "relabel": AdaptationConfig,
+        "finetune": FinetuneConfig,
+    }
+    configs = {
+        path.stem: load_yaml(others.get(path.stem, TrainConfig), path)
+        for path in sorted(train.find_configs().glob("*.yaml"))
+    }
+    stages = ("magicpoint", "superpoint", "refine", "retrain", "wide", "small", "losses")
+    assert configs.keys() == {*stages, *others}
+    assert configs["magicpoint"].source == "shapes"
+    for name in stages[1:]:
+        assert configs[name].is_joint, name
+    assert configs["wide"].is_distilled
+    assert configs["pseudo_labels"].warps > 1
+    assert configs["relabel"].teacher == "network"
+    assert configs["finetune"].training.is_distilled
 
 
 def test_the_small_network_does_a_sixth_of_the_work_at_most() -> None:
@@ -384,9 +395,8 @@ def test_a_run_that_was_killed_and_met_a_full_disk_ends_on_the_same_curve(tiny: 
     command = [sys.executable, "-m", "superpoint_ros", "train", *broken]
     # kill -9 somewhere in the middle.
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not last.is_file():
+    while process.poll() is None and not (last.is_file() and load_checkpoint(last).step >= 20):
         time.sleep(0.01)
-    time.sleep(random.uniform(0.0, 0.5))
     process.kill()
     process.wait()
     killed_at = load_checkpoint(last).step
