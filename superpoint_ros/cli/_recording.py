@@ -60,7 +60,8 @@ def add_source_arguments(parser: argparse.ArgumentParser, with_truth: bool = Tru
         type=float,
         default=0.0,
         metavar="X",
-        help="unit of 16-bit depth: 1000 (millimetres, the default), 5000 for TUM",
+        help="unit of 16-bit depth; default: 5000 in TUM folders, else 1000 (millimetres); TUM "
+        "bags need 5000",
     )
     return group
 
