@@ -5,11 +5,13 @@
 from pathlib import Path
 
 from launch import LaunchDescription
-from launch.actions import IncludeLaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 
 def generate_launch_description() -> LaunchDescription:
     vo = PythonLaunchDescriptionSource(str(Path(__file__).parent / "vo.launch.py"))
     arguments = {"features_only": "true"}
-    return LaunchDescription([IncludeLaunchDescription(vo, launch_arguments=arguments.items())])
+    include = IncludeLaunchDescription(vo, launch_arguments=arguments.items())
+    # A group of its own: else whoever includes this file has the arguments, too.
+    return LaunchDescription([GroupAction([include])])

@@ -13,6 +13,7 @@ from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
     ExecuteProcess,
+    GroupAction,
     IncludeLaunchDescription,
     RegisterEventHandler,
     TimerAction,
@@ -27,6 +28,7 @@ LAST_FRAMES_S = 2.0  # what is still in the nodes when the bag has ended
 
 def generate_launch_description() -> LaunchDescription:
     vo = PythonLaunchDescriptionSource(str(Path(__file__).parent / "vo.launch.py"))
+    include = IncludeLaunchDescription(vo, launch_arguments={"use_sim_time": "true"}.items())
     rate, delay = LaunchConfiguration("rate"), LaunchConfiguration("delay")
     player = ExecuteProcess(
         cmd=[
@@ -45,8 +47,9 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "delay", default_value="5.0", description="seconds the nodes get to load"
             ),
-            IncludeLaunchDescription(vo, launch_arguments={"use_sim_time": "true"}.items()),
-            player,
+            # A group, else whoever includes this file has the arguments, too; with the player, as
+            # it needs the environment that vo.launch.py sets for large images.
+            GroupAction([include, player]),
             RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end])),
         ]
     )

@@ -22,6 +22,7 @@ from launch_ros.actions import Node
 
 from superpoint_ros.graph import (
     ARGUMENTS,
+    NAMESPACE,
     Argument,
     NodeSpec,
     config_file,
@@ -31,6 +32,7 @@ from superpoint_ros.graph import (
 from superpoint_ros.machine import blas_environment
 
 RVIZ = Argument("rviz", False, "start RViz as well")
+RVIZ_TOPICS = ("odometry", "path", "local_map", "debug_image")  # of vo.rviz
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -57,19 +59,32 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = {argument.name: _read(context, argument) for argument in ARGUMENTS}
     wanted = {**dds_environment(context.environment), **blas_environment(context.environment)}
     actions = [SetEnvironmentVariable(name, value) for name, value in wanted.items()]
-    for node in vo_graph(**values):
-        actions += _node_actions(context, node)
+    graph = vo_graph(**values)
+    for node in graph:
+        actions += _node_actions(node)
     if _read(context, RVIZ):
-        arguments = ["-d", str(config_file("vo.rviz"))]
-        actions.append(Node(package="rviz2", executable="rviz2", arguments=arguments))
+        actions.append(_rviz(context, graph[0].namespace, values["use_sim_time"]))
     return actions
 
 
-def _node_actions(context: LaunchContext, node: NodeSpec) -> list[LaunchDescriptionEntity]:
+def _rviz(context: LaunchContext, namespace: str, use_sim_time: bool) -> Node:
+    """Return RViz, looking at the topics of this namespace and of what PushRosNamespace pushed."""
+    pushed = context.launch_configurations.get("ros_namespace", "").strip("/")
+    names = (pushed, namespace.strip("/"))
+    prefix = "".join(f"/{name}" for name in names if name)
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", str(config_file("vo.rviz"))],
+        remappings=[(f"/{NAMESPACE}/{topic}", f"{prefix}/{topic}") for topic in RVIZ_TOPICS],
+        parameters=[{"use_sim_time": use_sim_time}],
+    )
+
+
+def _node_actions(node: NodeSpec) -> list[LaunchDescriptionEntity]:
     """Return the actions that start one process, and end the launch when it ends."""
-    pushed_namespace = context.launch_configurations.get("ros_namespace", "")
     # Launch arguments win over YAML: the file made of them comes last.
-    overrides_file: Path = node.write_overrides(prefix=pushed_namespace)
+    overrides_file: Path = node.write_overrides()
     process = Node(
         package="superpoint_ros",
         executable=node.executable,
