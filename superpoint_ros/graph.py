@@ -79,20 +79,19 @@ class NodeSpec:
     params_files: tuple[str, ...]
     overrides: Mapping[str, Mapping[str, Value]]
 
-    def write_overrides(self, folder: Path | str | None = None, prefix: str = "") -> Path:
+    def write_overrides(self, folder: Path | str | None = None) -> Path:
         """Write the overrides as a parameter file, which is to come last.
 
-        `-p name:=value` will not do: rcl files it under `/**`, and takes values in the order in
-        which the keys first appeared, so a user's file with `/**` before `/**/features_node` would
-        win over it.
+        rcl takes values in the order in which the keys of all files first appeared: under a key
+        that a user's file has (and `-p name:=value` is filed under `/**`) they would stand before
+        what follows there, and lose. So the key is one that nobody writes and that matches in
+        every namespace.
 
         Args:
             folder: Where to write; None: the folder of temporary files.
-            prefix: Namespace that is put before this one, as PushRosNamespace does.
         """
-        namespace = (prefix.rstrip("/") + self.namespace).rstrip("/")
         document = {
-            f"{namespace}/{name}": {"ros__parameters": dict(parameters)}
+            f"/**/**/{name}": {"ros__parameters": dict(parameters)}
             for name, parameters in self.overrides.items()
         }
         handle, path = tempfile.mkstemp(".yaml", f"{PACKAGE}_{self.executable}_", folder)
@@ -132,15 +131,25 @@ class Argument:
 
 ARGUMENTS = (
     Argument("sensor", "mono", "what the camera is", SENSORS),
-    Argument("image", "", "topic of the (left) image; default: /camera/image_raw"),
+    Argument(
+        "image",
+        "",
+        "topic of the (left) image; default: /camera/image_raw, stereo: /camera/left/image_raw",
+    ),
     Argument("camera_info", "", "topic of its calibration; default: camera_info beside the image"),
-    Argument("depth_image", "", "topic of the depth registered to the image (rgbd)"),
+    Argument(
+        "depth_image",
+        "",
+        "topic of the depth registered to the image (rgbd); default: /camera/depth/image_raw",
+    ),
     Argument(
         "depth_camera_info",
         "",
         "topic; default: camera_info beside the depth image; tells whether that is registered",
     ),
-    Argument("right_image", "", "topic of the right image (stereo)"),
+    Argument(
+        "right_image", "", "topic of the right image (stereo); default: /camera/right/image_raw"
+    ),
     Argument("right_camera_info", "", "topic; default: camera_info beside the right image"),
     Argument(
         "image_transport",

@@ -121,19 +121,57 @@ def test_files_come_in_the_order_shipped_user_overrides(tmp_path):
         "mono", params_file=str(mine), overrides={"features_node": {"keypoints.nms_radius": 7}}
     )
     node = graph[0]
-    overrides = node.write_overrides(tmp_path, prefix="/robot1")
+    overrides = node.write_overrides(tmp_path)
     arguments = node.arguments(overrides)
     files = [value for flag, value in itertools.pairwise(arguments) if flag == "--params-file"]
     assert files == [str(config_file("features.yaml")), str(mine), str(overrides)]
     document = yaml.safe_load(overrides.read_text())
-    parameters = document["/robot1/superpoint/features_node"]["ros__parameters"]
-    assert parameters["keypoints.nms_radius"] == 7
+    ((_, section),) = document.items()
+    assert section["ros__parameters"]["keypoints.nms_radius"] == 7
 
 
-def test_root_namespace_is_a_slash(tmp_path):
-    node = vo_graph("mono", namespace="")[0]
-    assert "__ns:=/" in node.arguments()
-    assert list(yaml.safe_load(node.write_overrides(tmp_path).read_text())) == ["/features_node"]
+def test_root_namespace_is_a_slash():
+    assert "__ns:=/" in vo_graph("mono", namespace="")[0].arguments()
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("composed", [False, True])
+@pytest.mark.parametrize("namespace", ["superpoint", "", "front/left"])
+def test_overrides_win_over_every_key_of_the_users_file(
+    tmp_path, monkeypatch, namespace, composed
+):
+    """Read by rcl itself, which takes values in the order in which keys first appeared."""
+    rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    own = f"/{namespace}/tracker_node".replace("//", "/")
+    for order in itertools.permutations([own, "/**/tracker_node", "/**", f"{own[:-12]}*"], 3):
+        mine = tmp_path / "mine.yaml"
+        values = "{publish_tf: true, use_sim_time: false, sync_slop: 0.1}"
+        mine.write_text("".join(f"{key}: {{ros__parameters: {values}}}\n" for key in order))
+        graph = vo_graph(
+            namespace=namespace,
+            composed=composed,
+            params_file=str(mine),
+            use_sim_time=True,
+            overrides={"tracker_node": {"publish_tf": False}},
+        )
+        arguments = graph[-1].arguments(graph[-1].write_overrides(tmp_path))
+        context = rclpy.Context()
+        rclpy.init(args=arguments, context=context)
+        try:
+            node = rclpy.create_node(
+                "tracker_node",
+                context=context,
+                automatically_declare_parameters_from_overrides=True,
+                enable_rosout=False,
+                start_parameter_services=False,
+            )
+            assert node.get_fully_qualified_name() == own
+            for name, value in (("publish_tf", False), ("use_sim_time", True), ("sync_slop", 0.1)):
+                assert node.get_parameter(name).value == value, (order, name)
+            node.destroy_node()
+        finally:
+            context.try_shutdown()
 
 
 @pytest.mark.parametrize(
@@ -147,6 +185,18 @@ def test_root_namespace_is_a_slash(tmp_path):
 def test_what_cannot_be_is_named(arguments, word):
     with pytest.raises(GraphError, match=re.escape(word)):
         vo_graph(**arguments)
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_the_arguments_name_the_topics_that_are_used(sensor):
+    described = {argument.name: argument.description for argument in ARGUMENTS}
+    used = dict(vo_graph(sensor)[-1].remappings) | dict(vo_graph(sensor)[0].remappings)
+    for name, topic in (
+        ("image", "image"),
+        ("depth_image", "depth/image"),
+        ("right_image", "right/image"),
+    ):
+        assert topic not in used or used[topic] in described[name]
 
 
 def test_every_argument_of_the_graph_is_offered():

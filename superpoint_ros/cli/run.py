@@ -187,7 +187,7 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, dict[str, Value]]:
     """Turn `node:name:=value` texts into node -> name -> value.
 
     Raises:
-        RunError: One is not of that form.
+        RunError: One is not of that form, or null, which ROS does not have.
     """
     overrides: dict[str, dict[str, Value]] = {}
     for text in texts:
@@ -199,9 +199,12 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, dict[str, Value]]:
                 f"{TRACKER_NODE}:NAME:=VALUE"
             )
         try:
-            overrides.setdefault(node, {})[name] = yaml.safe_load(value)
+            parsed = yaml.safe_load(value) if value.strip() else ""
         except yaml.YAMLError:
             raise RunError(f"--param {text}: the value is not YAML") from None
+        if parsed is None:
+            raise RunError(f"--param {text}: ROS has no null; an empty text is {node}:{name}:=")
+        overrides.setdefault(node, {})[name] = parsed
     return overrides
 
 

@@ -137,6 +137,21 @@ def test_param_goes_to_its_node_as_yaml():
     }
 
 
+@pytest.mark.parametrize("value", ["", "''", '""', " "])
+def test_an_empty_param_is_an_empty_text(value):
+    """A shell takes the quotes of `base_frame:=''` away."""
+    parsed = cli_run.parse_parameters([f"tracker_node:base_frame:={value}"])
+    assert parsed == {"tracker_node": {"base_frame": ""}}
+
+
+@pytest.mark.parametrize("value", ["null", "~"])
+def test_null_is_no_value(value, capsys):
+    assert main(["run", "--print", "--param", f"tracker_node:base_frame:={value}"]) == 2
+    err = capsys.readouterr().err
+    assert f"tracker_node:base_frame:={value}: ROS has no null" in err
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("text", ["a:b:=1", "features_node:x", "nms_radius:=3"])
 def test_malformed_param_is_one_line(text, capsys):
     assert main(["run", "--param", text]) == 2
