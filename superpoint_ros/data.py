@@ -141,8 +141,10 @@ class TrackingResult:
         twist: (6,) mean velocity since the last frame, translation then rotation, axes of the
             camera, m/s and rad/s; None without a recent frame.
         twist_covariance: (6, 6) of `twist`; None with it.
-        H_b_a: (3, 3) pixels of the reference frame to pixels of this frame (homography mode).
-        H_b_0: (3, 3) pixels of the first frame to pixels of this frame, chained over references.
+        H_b_a: (3, 3) pixels of the reference frame to pixels of this frame (homography mode);
+            determinant 1.
+        H_b_0: (3, 3) pixels of the first frame to pixels of this frame, chained over references;
+            determinant 1.
         matches: Pairs with the reference frame; None if there were none to be had.
         is_keyframe: Whether this frame became a keyframe (homography mode: the new reference).
         num_inliers: Correspondences that the pose explains.

@@ -280,20 +280,14 @@ def homography_to_message(result: TrackingResult, header: Header) -> HomographyM
     if result.H_b_a is None or result.H_b_0 is None:
         return None
     message = HomographyMessage(header=header, map_id=result.map_id)
-    message.h_b_a = _normalised(result.H_b_a)
-    message.h_b_0 = _normalised(result.H_b_0)
+    message.h_b_a = result.H_b_a.ravel()
+    message.h_b_0 = result.H_b_0.ravel()
     message.num_inliers = result.num_inliers
     message.reference_stamp = header.stamp
     if result.matches is not None:
         message.reference_stamp = ns_to_stamp(result.matches.reference_stamp_ns)
         message.num_matches = len(result.matches.indices)
     return message
-
-
-def _normalised(H: Array) -> Array:
-    """Return H flat with its last element 1 (as it is if that element vanishes)."""
-    last = H[2, 2]
-    return np.asarray(H / last if abs(last) > 1e-12 else H, np.float64).ravel()
 
 
 def status_to_message(

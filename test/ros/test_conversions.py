@@ -220,12 +220,28 @@ def test_homography_and_status():
         latency_ms={"track": 2.5},
     )
     message = over_the_wire(conversions.homography_to_message(result, HEADER))
-    np.testing.assert_allclose(message.h_b_a, (H / 2.0).ravel())
+    np.testing.assert_allclose(message.h_b_a, H.ravel())
     assert (message.num_inliers, message.map_id) == (12, 3)
     assert conversions.homography_to_message(TrackingResult(7, TrackingState.LOST), HEADER) is None
     status = over_the_wire(conversions.status_to_message(result, HEADER, "homography", 99))
     assert (status.state, status.mode, status.num_keypoints) == (1, "homography", 99)
     assert (list(status.stages), list(status.latencies_ms)) == (["track"], [2.5])
+
+
+def test_a_homography_stays_continuous_in_a_long_pan():
+    """It goes as it is: its last element passes through zero, so nothing is divided by that."""
+    K = np.array([[300.0, 0.0, 320.0], [0.0, 300.0, 240.0], [0.0, 0.0, 1.0]])
+    before = None
+    for yaw in np.linspace(0.0, -1.2, 121):
+        R = se3.exp_so3(np.array([0.0, yaw, 0.0]))
+        H = K @ R @ np.linalg.inv(K)
+        result = TrackingResult(7, TrackingState.TRACKING, H_b_a=H, H_b_0=H)
+        message = over_the_wire(conversions.homography_to_message(result, HEADER))
+        np.testing.assert_allclose(message.h_b_a, H.ravel(), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(message.h_b_0, H.ravel(), rtol=1e-9, atol=1e-9)
+        assert before is None or np.abs(message.h_b_a - before).max() < 10.0
+        before = message.h_b_a
+    assert message.h_b_a[8] < 0.0
 
 
 def test_poses_and_odometry(rng):
