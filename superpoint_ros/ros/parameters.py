@@ -160,12 +160,16 @@ def _build(
 
 
 def _declare(node: Node, setting: Setting, value: Any) -> None:
-    node.declare_parameter(
-        setting.name,
-        _parameter_type(setting) if value == [] else value,
-        make_descriptor(setting),
-        ignore_override=True,
-    )
+    descriptor = make_descriptor(setting)
+    if value != []:
+        node.declare_parameter(setting.name, value, descriptor, ignore_override=True)
+        return
+    # An empty list does not tell its type, and a parameter without a value makes get_parameters
+    # return nothing at all: declared by type, it is set, and read-only only then.
+    kind = _parameter_type(setting)
+    node.declare_parameter(setting.name, kind, ignore_override=True)
+    node.set_parameters([Parameter(setting.name, kind, [])])
+    node.set_descriptor(setting.name, descriptor)
 
 
 def make_descriptor(setting: Setting) -> ParameterDescriptor:

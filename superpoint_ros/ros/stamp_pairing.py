@@ -19,6 +19,7 @@ from superpoint_ros.ros.compat import (
 from superpoint_ros.ros.conversions import stamp_to_ns
 
 _MIN_WAITING = 5  # fewer may still find their partner
+_SILENCE_NS = 1_000_000_000  # of the second topic, by the stamps of the first
 
 
 class StampPairing:
@@ -51,7 +52,9 @@ class StampPairing:
             else TimeSynchronizer(list(self._sources), queue_size)
         )
         self._synchronizer.registerCallback(self._take_pair)
+        self._min_waiting = min(_MIN_WAITING, queue_size)
         self._newest_ns: list[int | None] = [None, None]
+        self._silent_since_ns: int | None = None  # newest of the first when the second last came
         self._num_given = 0  # of the first topic, given to the synchroniser and not come back
         # Never held while calling the synchroniser: that calls back with its own lock held.
         self._lock = threading.Lock()
@@ -77,13 +80,21 @@ class StampPairing:
     def trouble(self) -> str | None:
         """Return why nothing pairs, with the gap as measured; None if all is well."""
         first_ns, second_ns = stamps_of(self._synchronizer)
-        newest_first, newest_second = self._newest_ns
-        if len(first_ns) < _MIN_WAITING or newest_first is None:
+        with self._lock:
+            newest_first, newest_second = self._newest_ns
+            since = self._silent_since_ns
+        if len(first_ns) < self._min_waiting or newest_first is None:
             return None
         first, second = self._names
+        is_silent = since is not None and newest_first - since > _SILENCE_NS
         if newest_second is None:
-            return f"nothing came on {second}{self._hint}"
-        if len(second_ns) < _MIN_WAITING:
+            has_waited = is_silent or len(first_ns) >= _MIN_WAITING
+            return f"nothing came on {second}{self._hint}" if has_waited else None
+        if since is not None and is_silent:
+            # One digit: a sentence that is another every second would fill the log.
+            seconds = float(f"{(newest_first - since) / 1e9:.1g}")
+            return f"nothing has come on {second} for {seconds:.0f} s"
+        if len(second_ns) < self._min_waiting:
             return None
         nearest = min((b - a for a in first_ns for b in second_ns), key=abs)
         return (
@@ -96,7 +107,10 @@ class StampPairing:
         stamp_ns = stamp_to_ns(message.header.stamp)
         with self._lock:
             newest, self._newest_ns[index] = self._newest_ns[index], stamp_ns
-        if newest is not None and newest - stamp_ns > JUMP_BACK_NS:
+            has_jumped = newest is not None and newest - stamp_ns > JUMP_BACK_NS
+            if index == 1 or has_jumped or self._silent_since_ns is None:
+                self._silent_since_ns = self._newest_ns[0]
+        if newest is not None and has_jumped:
             # What waits from before the jump would find no partner, and keep the new ones out.
             drop_stamps_after(self._synchronizer, (stamp_ns + newest) // 2)
         self._sources[index].signalMessage(message)

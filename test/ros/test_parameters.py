@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 
 import pytest
@@ -34,10 +33,10 @@ class Outer(Config):
 
 
 @pytest.fixture
-def declare():
+def declare(domain):
     """Return a function that makes a node with overrides and declares `Outer`."""
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    rclpy.init(context=context, domain_id=domain)
     nodes = []
 
     def make(changes=None, **overrides):
@@ -67,6 +66,18 @@ def test_defaults_and_overrides(declare):
     assert list(node.get_parameter("pose").value) == [1.0, 2.0, 3.0]
     _, parameters = declare()
     assert parameters.config == Outer()
+
+
+def test_an_empty_list_is_a_value(declare):
+    """A parameter without one would make `ros2 param dump` come back with nothing at all."""
+    node, _ = declare()
+    count, pose = node.get_parameters(["count", "pose"])
+    assert (count.value, list(pose.value), pose.type_) == (3, [], Parameter.Type.DOUBLE_ARRAY)
+    described = node.describe_parameter("pose")
+    assert (described.description, described.read_only) == ("seven numbers or none", True)
+    result = node.set_parameters_atomically([Parameter("pose", value=[1.0])])
+    assert not result.successful
+    assert "read-only" in result.reason
 
 
 def test_descriptors(declare):

@@ -75,6 +75,48 @@ def test_the_gap_is_measured_and_the_lost_are_counted(found):
     assert pairing.count_lost() == 0
 
 
+@pytest.mark.parametrize("offset_ms", [0, -5000])
+def test_a_second_topic_that_stops_is_told(found, offset_ms):
+    """Also where its clock is another: then nothing ever paired, and now nothing comes."""
+    pairing = make_pairing(found)
+    for index in range(10):
+        pairing.add_first(message(10_000 + 100 * index))
+        pairing.add_second(message(10_000 + 100 * index + offset_ms))
+    trouble = pairing.trouble()
+    assert trouble is None if offset_ms == 0 else "are -5.000 s apart" in trouble
+    for index in range(10, 20):
+        pairing.add_first(message(10_000 + 100 * index))
+    assert "nothing has come" not in (pairing.trouble() or "")  # it may be late
+    for index in range(20, 45):
+        pairing.add_first(message(10_000 + 100 * index))
+    assert pairing.trouble() == "nothing has come on /right for 4 s"  # 3.5 s
+    for index in range(45, 400):
+        pairing.add_first(message(10_000 + 100 * index))
+    assert pairing.trouble() == "nothing has come on /right for 40 s"
+    pairing.add_second(message(10_000 + 100 * 399 + offset_ms))
+    assert "nothing has come" not in (pairing.trouble() or "")
+
+
+def test_a_second_topic_that_came_but_once_is_told(found):
+    pairing = make_pairing(found)
+    pairing.add_second(message(9_900))
+    for index in range(30):
+        pairing.add_first(message(10_000 + 100 * index))
+    assert pairing.trouble() == "nothing has come on /right for 3 s"
+
+
+def test_a_short_queue_does_not_hide_what_is_wrong(found):
+    pairing = make_pairing(found, queue_size=2)
+    for index in range(4):
+        pairing.add_first(message(100 * index))
+        assert pairing.trouble() is None  # its partner may be on its way
+    pairing.add_first(message(1100))
+    assert pairing.trouble() == "nothing came on /right: switch it on"
+    for index in range(4):
+        pairing.add_second(message(100 * index + 1050))
+    assert "do not pair" in pairing.trouble()
+
+
 def test_time_that_jumps_back_starts_anew(found):
     pairing = make_pairing(found)
     for index in range(12):
@@ -87,3 +129,6 @@ def test_time_that_jumps_back_starts_anew(found):
     pairing.add_first(message(1100))
     assert found == [(1000, 1000), (1100, 1100)]
     assert pairing.trouble() is None
+    for index in range(12):
+        pairing.add_first(message(1200 + 100 * index))
+    assert pairing.trouble() == "nothing has come on /right for 1 s"
