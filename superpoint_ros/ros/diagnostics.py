@@ -48,6 +48,7 @@ class Diagnostics:
         counters: Of its frames.
         problems: What is wrong with it.
         describe_links: Returns what `links.describe_links` says of its topics.
+        why_idle: Returns why the node does not work though nothing is wrong; empty: it works.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Diagnostics:
         counters: Counters,
         problems: Problems,
         describe_links: Callable[[], Mapping[str, str]],
+        why_idle: Callable[[], str],
     ) -> None:
         self._node = node
+        self._why_idle = why_idle
         self._describe_links = describe_links
         self._counters = counters
         self._problems = problems
@@ -87,7 +90,7 @@ class Diagnostics:
         if self._publisher.get_subscription_count() == 0:
             return
         values.update(self._describe_links())
-        sentences = list(self._problems.sentences().values())
+        sentences = list(filter(None, (self._why_idle(), *self._problems.sentences().values())))
         status = DiagnosticStatus(
             level=DiagnosticStatus.WARN if sentences else DiagnosticStatus.OK,
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}",

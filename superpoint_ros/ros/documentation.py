@@ -176,7 +176,8 @@ CHANNELS = (
         "service",
         "reset_odom_to_pose",
         "superpoint_ros/ResetPose",
-        "start anew with the base at a pose in odom; refused before TF knows the camera",
+        "start anew with the base at a pose in odom (without a base: the camera, x where it "
+        "looks); refused before TF knows the camera",
     ),
     Channel("tracker_node", "service", "pause_odom", "std_srvs/Empty", "ignore frames"),
     Channel("tracker_node", "service", "resume_odom", "std_srvs/Empty", "go on"),

@@ -104,7 +104,7 @@ class FeaturesNode(ManagedNode[FeaturesConfig]):
             raise ConfigError(str(error)) from None
         self._outputs = [self._publish_features("features")]
         self._diagnostics = self.own(
-            Diagnostics(self, self.counters, self.problems, self._describe_links),
+            Diagnostics(self, self.counters, self.problems, self._describe_links, self.why_idle),
             Diagnostics.destroy,
         )
         self._worker = self.make_worker(self._extract, capacity=1)

@@ -29,30 +29,33 @@ class Mounting:
         child_frame: Frame whose pose in odom is published.
         T_odom_world: (4, 4), optical world to odom.
         T_child_cam: (4, 4), optical camera frame to `child_frame`.
+        T_body_child: (4, 4), `child_frame` to the body frame at its place: x ahead, z up.
     """
 
     child_frame: str
     T_odom_world: Array
     T_child_cam: Array
+    T_body_child: Array
 
     @staticmethod
     def on_base(base_frame: str, T_base_cam: Array) -> Mounting:
         """The camera rides on a robot; odom starts where the base stands."""
-        return Mounting(base_frame, T_base_cam, T_base_cam)
+        return Mounting(base_frame, T_base_cam, T_base_cam, np.eye(4))
 
     @staticmethod
     def of_camera(camera_frame: str) -> Mounting:
         """The camera alone: its own pose, odom levelled as a body frame at its start."""
-        T_odom_world = np.eye(4)
-        T_odom_world[:3, :3] = R_BODY_OPTICAL
-        return Mounting(camera_frame, T_odom_world, np.eye(4))
+        T_body_optical = np.eye(4)
+        T_body_optical[:3, :3] = R_BODY_OPTICAL
+        return Mounting(camera_frame, T_body_optical, np.eye(4), T_body_optical)
 
     def pose(self, T_world_cam: Array) -> Array:
         """Return T_odom_child (4, 4)."""
         return np.asarray(self.T_odom_world @ T_world_cam @ se3.inverse(self.T_child_cam))
 
-    def camera_pose(self, T_odom_child: Array) -> Array:
-        """Return T_world_cam (4, 4); inverse of `pose`."""
+    def camera_pose(self, T_odom_body: Array) -> Array:
+        """Return T_world_cam (4, 4) where the body is at a pose (4, 4): at identity, the start."""
+        T_odom_child = T_odom_body @ self.T_body_child
         return np.asarray(se3.inverse(self.T_odom_world) @ T_odom_child @ self.T_child_cam)
 
     def covariance(self, covariance_cam: Array) -> Array:

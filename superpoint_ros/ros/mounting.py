@@ -102,7 +102,8 @@ class MountingFinder:
             if time.monotonic() > self._deadline or not is_working():
                 break
             time.sleep(0.02)
-        cure = "publish it (static_transform_publisher), set camera_in_base, or base_frame:=''"
+        # In quotes that survive a shell: rcl takes no empty value.
+        cure = "publish it (static_transform_publisher), set camera_in_base, or base_frame:=\"''\""
         if self._tf_buffer.has_frame(camera_frame):
             # The camera has a parent already: a second one (odom) would break the robot's tree.
             self._problems.report(

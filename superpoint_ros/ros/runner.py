@@ -9,6 +9,7 @@ SIGINT and SIGTERM end it with 0, also twice, also during start and inference.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ from rclpy.exceptions import (
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from superpoint_ros.config import Config, ConfigError
@@ -175,7 +177,17 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
             ConfigError: A parameter of unknown name, wrong type or out of range.
         """
         kwargs.setdefault("namespace", DEFAULT_NAMESPACE)
-        super().__init__(name, automatically_declare_parameters_from_overrides=True, **kwargs)
+        try:
+            super().__init__(name, automatically_declare_parameters_from_overrides=True, **kwargs)
+        except ValueError as error:
+            if "NOT_SET" not in str(error):
+                raise
+            overrides = getattr(self, "_parameter_overrides", {}).values()
+            untyped = [p.name for p in overrides if p.type_ == Parameter.Type.NOT_SET]
+            raise ConfigError(
+                f"{name}: parameter {', '.join(untyped)}: an empty list [] in a parameter file "
+                "has no type in ROS: leave the line out"
+            ) from None
         try:
             self.parameters = NodeParameters(self, config_type, self.on_config, known_elsewhere)
         except ConfigError as error:
@@ -187,6 +199,9 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
         self._owned = contextlib.ExitStack()
         self._failure: BaseException | None = None
         self._is_starting = False
+        service = getattr(self, "_service_change_state", None)
+        if service is not None:
+            service.callback = functools.partial(self._answer_change_state, service.callback)
 
     @property
     def config(self) -> ConfigT:
@@ -214,6 +229,12 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
 
     def on_config(self, config: ConfigT) -> None:
         """Take over settings that changed while running."""
+
+    def why_idle(self) -> str:
+        """Return why it does not work though nothing is wrong, and the command that ends that."""
+        if self.is_active:
+            return ""
+        return f"inactive: ros2 lifecycle set {self.get_fully_qualified_name()} activate"
 
     def make_worker(self, work: Callable[[JobT], None], capacity: int) -> Worker[JobT]:
         """Start a thread; the problem `FAILURE` tells of what it raises, until that is cleared."""
@@ -262,11 +283,13 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
             self.set_up()
         except Exception as error:
             self._failure = error
+            is_mistake = isinstance(error, USER_ERRORS)
+            if not self._is_starting:  # else `run` says it; rclpy never does
+                what = _one_line(error) if is_mistake else f"\n{traceback.format_exc()}"
+                self.get_logger().error(f"cannot be configured: {what}")
             self._close()
-            if not isinstance(error, USER_ERRORS):
+            if not is_mistake:
                 raise
-            if not self._is_starting:  # else `run` says it
-                self.get_logger().error(f"cannot be configured: {_one_line(error)}")
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 
@@ -284,7 +307,11 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget everything but the parameters."""
         self.is_active = False
-        self._close()
+        try:
+            self._close()
+        except Exception:
+            self.get_logger().error(f"cannot be cleaned up:\n{traceback.format_exc()}")
+            raise  # rclpy says nothing of it
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -292,6 +319,22 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
         if state.state_id == State.PRIMARY_STATE_UNCONFIGURED:
             return TransitionCallbackReturn.SUCCESS
         return self.on_cleanup(state)
+
+    def _answer_change_state(
+        self, change: Callable[[Any, Any], Any], request: Any, response: Any
+    ) -> Any:
+        """Refuse a transition that is not legal now, for which rclpy would end the process."""
+        try:
+            return change(request, response)
+        except rclpy_implementation.RCLError:
+            transition = request.transition.label or request.transition.id
+            state = self._state_machine.current_state[1]
+            sentence = f"transition {transition} is refused in state {state}"
+            if getattr(self.config, "autostart", False):
+                sentence += "; for a lifecycle manager set autostart: false"
+            self.get_logger().error(sentence)
+            response.success = False
+            return response
 
     def _close(self) -> None:
         self.stop_work()

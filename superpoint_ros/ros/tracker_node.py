@@ -84,7 +84,9 @@ class TrackerConfig(Config):
         "base_link", "frame whose pose is published; empty: the camera's own frame"
     )
     camera_in_base: tuple[float, ...] = option(
-        (), "x y z qx qy qz qw of the optical frame in base_frame; empty: looked up from TF"
+        (),
+        "x y z qx qy qz qw of the optical frame in base_frame; empty: looked up from TF (no [] in "
+        "a parameter file, which ROS cannot read: leave the line out)",
     )
     tf_timeout: float = option(
         1.0,
@@ -168,7 +170,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             config.odometry, config.depth_units_per_metre, self.problems, config.image_rectified
         )
         self._is_paused = False
-        self._pending_reset: tuple[Array | None] | None = None  # T_odom_base or None
+        self._pending_reset: tuple[Array | None] | None = None  # T_odom_body or None
         self._num_poor = 0  # frames in a row with too few features
         self._last_result = TrackingResult(0, TrackingState.INITIALIZING)
         self._run = 0  # counts jumps back of time
@@ -194,7 +196,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
 
     def _make_outputs(self) -> None:
         self._diagnostics = self.own(
-            Diagnostics(self, self.counters, self.problems, self._describe_links),
+            Diagnostics(self, self.counters, self.problems, self._describe_links, self.why_idle),
             Diagnostics.destroy,
         )
         self._outputs = {
@@ -288,6 +290,13 @@ class TrackerNode(ManagedNode[TrackerConfig]):
                 self._tf = self._make_broadcaster()
             except ImportError as error:
                 self.problems.report("publish_tf", f"publish_tf: {error}")
+
+    def why_idle(self) -> str:
+        """Return also that it is paused, and the command that ends that."""
+        if self.is_active and self._is_paused:
+            service = self.resolve_service_name("resume_odom")
+            return f"paused: ros2 service call {service} std_srvs/srv/Empty"
+        return super().why_idle()
 
     def stop_work(self) -> bool:
         """End the worker."""
@@ -495,11 +504,11 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._last_tracked_ns = stamp_ns
         return True
 
-    def _reset(self, T_odom_base: Array | None) -> None:
+    def _reset(self, T_odom_body: Array | None) -> None:
         T_world_cam = None
-        if T_odom_base is not None:
+        if T_odom_body is not None:
             assert self._mountings.mounting is not None  # else the service refuses
-            T_world_cam = self._mountings.mounting.camera_pose(T_odom_base)
+            T_world_cam = self._mountings.mounting.camera_pose(T_odom_body)
         self._odometry.reset(T_world_cam)
         self._path.clear()
         self.counters.add("resets")

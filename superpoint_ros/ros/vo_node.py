@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from superpoint_ros.config import settings
+from superpoint_ros.config import ConfigError, settings
 from superpoint_ros.data import Features
 from superpoint_ros.ros.features_node import FeaturesConfig, FeaturesNode
 from superpoint_ros.ros.observing import LocalFeatures
@@ -31,12 +31,18 @@ def make_nodes() -> list[ManagedNode[Any]]:
     """Return the two nodes, joined.
 
     Raises:
-        ConfigError: A wrong parameter; a name is wrong if neither node knows it.
+        ConfigError: A wrong parameter; a name is wrong if neither node knows it. Or one name for
+            both nodes.
     """
     of_features = {setting.name for setting in settings(FeaturesConfig)}
     of_tracker = {setting.name for setting in settings(TrackerConfig)}
     features_node = FeaturesNode(known_elsewhere=of_tracker)
     tracker_node = TrackerNode(known_elsewhere=of_features)
+    if features_node.get_name() == tracker_node.get_name():
+        raise ConfigError(
+            f"both nodes are named {tracker_node.get_name()}: do not name the process; for one "
+            "node use -r tracker_node:__node:=NAME"
+        )
     tracker_node.takes_features_by_topic = False
 
     def hand_over(

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
@@ -24,10 +23,10 @@ pytestmark = pytest.mark.ros
 
 
 @pytest.fixture
-def node(monkeypatch, tiny_weights):
+def node(monkeypatch, tiny_weights, domain):
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    rclpy.init(context=context, domain_id=domain)
     weights = Parameter("weights", value=str(tiny_weights))
     node = FeaturesNode(context=context, parameter_overrides=[weights])
     yield node

@@ -49,6 +49,18 @@ def test_the_camera_alone_is_levelled():
     np.testing.assert_allclose(mounting.points(np.array([[1.0, 2.0, 3.0]])), [[3.0, -1.0, -2.0]])
 
 
+def test_the_camera_alone_is_set_as_a_body_is(T_base_cam):
+    """Zeros are where a start without a pose is, and yaw turns to the left."""
+    zeros = frames.pose_from_rpy(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    left = frames.pose_from_rpy(5.0, 1.0, 0.0, 0.0, 0.0, np.pi / 2)
+    for mounting in (Mounting.of_camera("cam"), Mounting.on_base("base_link", T_base_cam)):
+        np.testing.assert_allclose(mounting.camera_pose(zeros), np.eye(4), atol=1e-12)
+    T = Mounting.of_camera("cam").pose(Mounting.of_camera("cam").camera_pose(left))
+    np.testing.assert_allclose(T[:3, 2], [0.0, 1.0, 0.0], atol=1e-12)  # looks along y of odom
+    np.testing.assert_allclose(T[:3, 0], [1.0, 0.0, 0.0], atol=1e-12)  # its right is x of odom
+    np.testing.assert_allclose(T[:3, 3], [5.0, 1.0, 0.0], atol=1e-12)
+
+
 def test_covariance_agrees_with_samples(T_base_cam, rng):
     mounting = Mounting.on_base("base_link", T_base_cam)
     sigma = np.array([0.01, 0.02, 0.03, 0.004, 0.005, 0.006])

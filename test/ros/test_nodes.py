@@ -28,6 +28,7 @@ from std_srvs.srv import Empty
 from superpoint_ros import decode
 from superpoint_ros.data import Features, TrackingState
 from superpoint_ros.geometry import se3
+from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.msg import Features as FeaturesMessage
 from superpoint_ros.msg import Homography, Matches, TrackerStatus
 from superpoint_ros.ros import conversions
@@ -343,9 +344,10 @@ def test_life_cycle_by_hand(graph, tiny_weights, rng):
     publisher = graph.publisher(Image, "/superpoint/image")
     name = "/superpoint/features_node"
 
-    def change(transition):
+    def change(transition, is_legal=True):
         request = ChangeState.Request(transition=Transition(id=transition))
-        assert graph.call(ChangeState, f"{name}/change_state", request).success
+        answer = graph.call(ChangeState, f"{name}/change_state", request)
+        assert answer.success == is_legal
 
     def state():
         return graph.call(GetState, f"{name}/get_state", GetState.Request()).current_state.label
@@ -353,6 +355,7 @@ def test_life_cycle_by_hand(graph, tiny_weights, rng):
     assert state() == "unconfigured"
     change(Transition.TRANSITION_CONFIGURE)
     change(Transition.TRANSITION_ACTIVATE)
+    change(Transition.TRANSITION_ACTIVATE, is_legal=False)
     publish_until_answered(graph, publisher, image_message(START_NS, "mono8", rng), messages)
     change(Transition.TRANSITION_DEACTIVATE)
     change(Transition.TRANSITION_CLEANUP)
@@ -650,20 +653,31 @@ def test_composed(graph, tiny_weights, rng):
     images = graph.publisher(Image, "/superpoint/image")
     infos = graph.publisher(CameraInfo, "/superpoint/camera_info")
     picture = texture(rng, SIZE_HW)
-    number = [0]
+    stamps = iter(range(START_NS, START_NS + 10**12, 33_000_000))
+    shifts = {}  # stamp -> pixels to the left; by cells, since random weights see nothing smaller
 
     def publish():
-        number[0] += 1
-        header = conversions.make_header(START_NS + 33_000_000 * number[0], "camera")
+        stamp_ns = next(stamps)
+        shifts[stamp_ns] = 8 * len(homographies)
+        header = conversions.make_header(stamp_ns, "camera")
         info = CameraInfo(header=header, height=SIZE_HW[0], width=SIZE_HW[1], k=K.ravel())
         infos.publish(info)
-        images.publish(conversions.image_to_message(picture, header))
+        moved = np.roll(picture, -shifts[stamp_ns], axis=1)
+        images.publish(conversions.image_to_message(moved, header))
         time.sleep(0.05)
 
-    assert graph.wait(lambda: len(homographies) >= 3 and len(drawn) >= 1, every=publish), (
-        graph.output_of(process)
-    )
-    np.testing.assert_allclose(homographies[-1].h_b_a.reshape(3, 3), np.eye(3), atol=0.05)
+    def shift_since_reference():
+        last = homographies[-1]
+        ends = (last.reference_stamp, last.header.stamp)
+        then, now = (shifts[conversions.stamp_to_ns(stamp)] for stamp in ends)
+        return now - then
+
+    assert graph.wait(
+        lambda: homographies and shift_since_reference() > 0 and drawn, every=publish
+    ), graph.output_of(process)
+    corners = np.array([[0.0, 0.0], [159.0, 0.0], [159.0, 119.0], [0.0, 119.0]])
+    shift = warp_points(homographies[-1].h_b_a.reshape(3, 3), corners) - corners
+    np.testing.assert_allclose(shift, np.tile([-shift_since_reference(), 0.0], (4, 1)), atol=1.0)
     assert drawn[-1].encoding == "bgr8"
     assert status[-1].mode == "homography"
     assert_clean(graph, process)

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,10 +36,10 @@ SECOND = 1_000_000_000
 
 
 @pytest.fixture
-def make_node(monkeypatch):
+def make_node(monkeypatch, domain):
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    rclpy.init(context=context, domain_id=domain)
     nodes = []
 
     def make(**parameters):
@@ -56,8 +56,8 @@ def make_node(monkeypatch):
     context.try_shutdown()
 
 
-def local_features(stamp_ns, count=60):
-    rng = np.random.default_rng(7)
+def local_features(stamp_ns, count=60, seed=7):
+    rng = np.random.default_rng(seed)
     descriptors = rng.standard_normal((count, 16)).astype(np.float32)
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     keypoints = rng.uniform((2, 2), (SIZE_HW[1] - 3, SIZE_HW[0] - 3), (count, 2))
@@ -65,6 +65,11 @@ def local_features(stamp_ns, count=60):
         keypoints.astype(np.float32), np.ones(count, np.float32), descriptors, SIZE_HW
     )
     return LocalFeatures(conversions.make_header(stamp_ns, "camera"), features, 1.0)
+
+
+def clutter(stamp_ns):
+    """Features that have nothing to do with the others."""
+    return local_features(stamp_ns, seed=stamp_ns)
 
 
 def depth_message(stamp_ns):
@@ -320,23 +325,72 @@ def test_a_pose_that_is_not_finite_is_refused(make_node, value):
     assert np.isfinite(node._pending_reset[0]).all()
 
 
+def record_poses(node):
+    poses = []
+    node._outputs["odometry"] = SimpleNamespace(
+        publish=poses.append, topic_name="odometry", get_subscription_count=lambda: 0
+    )
+    return poses
+
+
+def test_a_pose_of_zeros_is_what_a_reset_gives(make_node):
+    """Also of the camera itself, whose own axes are not those of a body."""
+    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+    start(node)
+    poses = record_poses(node)
+
+    def feed(number):
+        node.take_features(local_features(number * SECOND // 10))
+        node._on_partner(depth_message(number * SECOND // 10))
+        assert wait(lambda: len(poses) == number)
+        return conversions.pose_from_message(poses[-1].pose.pose)
+
+    feed(1)
+    node._on_reset(None, None)
+    expected = feed(2)
+    np.testing.assert_allclose(expected[:3, 2], [1.0, 0.0, 0.0], atol=1e-9)  # it looks ahead
+    node._on_reset_to_pose(ResetPose.Request(), None)
+    np.testing.assert_allclose(feed(3), expected, atol=1e-9)
+    node._on_reset_to_pose(ResetPose.Request(x=5.0, yaw=float(np.pi / 2)), None)
+    T = feed(4)
+    np.testing.assert_allclose(T[:3, 3], [5.0, 0.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(T[:3, 2], [0.0, 1.0, 0.0], atol=1e-6)  # to the left
+
+
+def test_nothing_is_guessed_while_lost(make_node):
+    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+    start(node)
+    poses, transforms = record_poses(node), []
+    node._tf = SimpleNamespace(sendTransform=transforms.append)
+    results = record_statuses(node)
+
+    def feed(frame):
+        node.take_features(frame)
+        node._on_partner(depth_message(conversions.stamp_to_ns(frame.header.stamp)))
+        count = len(results) + 1
+        assert wait(lambda: len(results) == count)
+        return results[-1].state
+
+    for number in (1, 2):
+        assert feed(local_features(number * SECOND // 10)) == TrackingState.TRACKING
+    for number in (3, 4, 5):  # somebody stands before the camera
+        assert feed(clutter(number * SECOND // 10)) == TrackingState.LOST
+    assert len(poses) == len(transforms) == 2
+    assert node.counters["tracked"] == 2
+    assert feed(local_features(6 * SECOND // 10)) == TrackingState.TRACKING
+    assert len(poses) == len(transforms) == 3
+    assert results[-1].map_id == 0
+
+
 def test_tf_has_its_time_from_the_first_frame_on(make_node):
     node = make_node(**{"odometry.mode": "rgbd", "tf_timeout": 0.5})
     start(node)
     time.sleep(0.6)  # the camera is started later
     finder = node._mountings
-    is_asked = threading.Event()
-    lookup = finder._tf_buffer.lookup
-
-    def look_up(*frames):
-        is_asked.set()
-        return lookup(*frames)
-
-    finder._tf_buffer.lookup = look_up
+    answers = iter([None])  # to the first question; then TF knows
+    finder._tf_buffer.lookup = lambda *frames: next(answers, np.eye(4))
     node.take_features(local_features(1 * SECOND))
     node._on_partner(depth_message(1 * SECOND))
-    assert is_asked.wait(10.0)
-    finder._tf_buffer.lookup = lambda *frames: np.eye(4)
     assert wait(lambda: finder.mounting is not None)
     assert finder.mounting.child_frame == "base_link"
 
