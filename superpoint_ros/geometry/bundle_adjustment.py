@@ -340,11 +340,13 @@ class _Solver:
     def _point_covariance(self, at: _Linearized, R: Array) -> Array:
         """Return the covariance (L, 3, 3) of the points while the cameras stay; world frame."""
         J = np.matmul(at.J, R.transpose(0, 2, 1))
-        weights = at.weights / self.problem.noise_scale[0] ** 2
-        information = np.matmul(J.transpose(0, 2, 1), J * weights[:, :, None])
-        H = np.add.reduceat(information, self._starts)
+        weighted = J * at.weights[:, :, None]
+        H = np.add.reduceat(np.matmul(J.transpose(0, 2, 1), weighted), self._starts)
         H += 1e-9 * np.trace(H, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-12 * np.eye(3)
-        return np.asarray(np.linalg.inv(H))
+        pulls = weighted * self.problem.noise_scale[[0, 0, 1], None]
+        noise = np.add.reduceat(np.matmul(pulls.transpose(0, 2, 1), pulls), self._starts)
+        inverse = np.linalg.inv(H)
+        return np.asarray(inverse @ noise @ inverse)
 
     def _noise_ratio(self, real: Array, sampled: Array) -> Array:
         """Compare the spread of residuals, each capped as Huber's influence is."""

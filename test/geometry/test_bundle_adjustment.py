@@ -197,13 +197,15 @@ def test_a_point_errs_the_way_that_its_depth_does() -> None:
     assert (in_camera[:, [0, 1, 2], [0, 1, 2]] > 0.0).all()
 
 
-def test_the_covariance_of_points_is_that_of_their_samples() -> None:
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 1.5), (1.0, 0.3)])
+def test_the_covariance_of_points_is_that_of_their_samples(scale: tuple[float, float]) -> None:
     """Two fixed cameras, and depth that errs with x as a disparity does."""
     made, _, _ = problem(np.random.default_rng(12), 2, with_depth=True, noise_px=0.0)
     seen = made.camera_index < 2
     independent = np.random.default_rng(13).normal(size=(seen.sum(), 3, 4000))
     noise = independent.copy()
     noise[:, 2] = -0.7 * independent[:, 0] + np.sqrt(1.0 - 0.7**2) * independent[:, 2]
+    noise *= np.array(scale)[[0, 0, 1], None]
     _, _, points = problem(np.random.default_rng(12), 2, with_depth=True)
     window = dataclasses.replace(
         made,
@@ -217,6 +219,7 @@ def test_the_covariance_of_points_is_that_of_their_samples() -> None:
         depth=made.depth[seen],
         depth_sigma=np.full(seen.sum(), 0.05),
         depth_follows_x=0.7,
+        noise_scale=np.array(scale),
         samples=BundleSamples(np.zeros((2, 6, 4000)), noise),
     )
     samples, covariance = follow_points(window, 0.5)
