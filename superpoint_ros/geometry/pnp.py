@@ -52,9 +52,9 @@ class PnpResult:
             that of x, y (in units of `pixel_sigma` times `pixel_scale`) and depth (of
             `depth_sigma`), to first order.
         to_landmarks: (6, N, 3) how it follows that of the landmarks, world frame, per metre.
-        rms_px: Root mean square reprojection error of the inliers, pixels.
         spread: (2,) of pixels (per axis) and of depths: `robust_spread` of the residuals in units
-            of their standard deviation; NaN where there are none.
+            of their standard deviation; NaN where there are none. Of depths only those count
+            that Huber's loss leaves whole, so it says hardly more than 0.8 of them.
         shutter_rotation: (3,) turn of the camera from its first row to its last, radians, camera
             frame; zeros if not asked for.
     """
@@ -63,7 +63,6 @@ class PnpResult:
     inliers: Array
     to_noise: Array
     to_landmarks: Array
-    rms_px: float
     spread: Array
     shutter_rotation: Array = field(default_factory=lambda: np.zeros(3))
 
@@ -244,9 +243,11 @@ def refine_pose(
     weakest, *_, strongest = np.linalg.eigvalsh(system[:6, :6])
     if weakest <= _LEAST_INFORMATION * strongest:  # e.g. all points on one line
         return None
-    rms_px = float(np.sqrt(squared[inliers].mean()))
-    # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
-    answers = np.where(huber < 0.999, 0.0, 1.0)[:, [0, 0, 1]]
+    # Where Huber's loss is linear its pull stays the same: only the others answer to noise. Not
+    # quite zero, so that a pose with nothing else remains determined.
+    is_whole = huber >= 0.999
+    has_depth = (information[:, 2, 2] > 0.0) & is_whole[:, 1]
+    answers = np.sqrt(np.where(is_whole, 1.0, 0.1))[:, [0, 0, 1]]
     information *= answers[:, :, None] * answers[:, None, :]
     by_residual = np.matmul(at.J.transpose(0, 2, 1), information)  # (N, 6, 3)
     system = np.tensordot(by_residual, at.J, axes=([0, 2], [0, 1]))
@@ -261,14 +262,13 @@ def refine_pose(
     to_landmarks = -np.matmul(by_residual, at.A @ T[:3, :3].T).transpose(1, 0, 2)
     to_noise = np.matmul(by_residual, measured.whitening).transpose(1, 0, 2)
     spread = np.array([robust_spread(residuals[inliers] / config.pixel_sigma), np.nan])
-    has_depth = information[:, 2, 2] > 0.0
     if has_depth.any():
         assert depth is not None
         assert depth_sigma is not None
         points_cam = (points_world[has_depth] - T[:3, 3]) @ T[:3, :3]
         apart = points_cam[:, 2] - depth[has_depth]
         spread[1] = robust_spread(apart / depth_sigma[has_depth])
-    return PnpResult(se3.orthonormalized(T), inliers, to_noise, to_landmarks, rms_px, spread, psi)
+    return PnpResult(se3.orthonormalized(T), inliers, to_noise, to_landmarks, spread, psi)
 
 
 @dataclass(frozen=True)

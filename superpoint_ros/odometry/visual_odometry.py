@@ -134,6 +134,7 @@ class VisualOdometry:
         self._map = self._make_map()
         self._early_views: deque[tuple[int, Observation]] = deque()  # (frame, view), oldest first
         self._frames_waited = 0  # for the start of a mono map
+        self._is_first_straight = False  # the first keyframe, of a rolling shutter
         self._last_stamp_ns: int | None = None
         self._descriptor_dim: int | None = None
         self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
@@ -231,7 +232,7 @@ class VisualOdometry:
                 self._take_adjusted()
         with watch.stage("track"):
             tracked = self._find_pose(observation)
-            if self._frames_since_keyframe == 1 and len(self._map.keyframes) == 1:
+            if tracked is not None and not self._is_first_straight:
                 tracked = self._straighten_first_keyframe(observation, tracked)
             if tracked is not None and not self._map.noise.is_known:
                 tracked = self._learn_noise(observation, tracked)
@@ -261,6 +262,7 @@ class VisualOdometry:
         self._T_world_start = self._T_world_cam = T_world_start
         self._map = local_map
         self._early_views.clear()
+        self._is_first_straight = False
         self._last_stamp_ns = None
         self._frames_since_keyframe = self._lost_frames = self._relocalization_turn = 0
         self._motion.reset()
@@ -402,23 +404,22 @@ class VisualOdometry:
         return self._relocalize(observation)
 
     def _straighten_first_keyframe(
-        self, observation: Observation, tracked: TrackedFrame | None
-    ) -> TrackedFrame | None:
+        self, observation: Observation, tracked: TrackedFrame
+    ) -> TrackedFrame:
         """Undo the rolling shutter of the very first frame, now that its velocity is known.
 
         Left as it is, the map's first landmarks would be sheared, and every later pose with them.
         """
         shutter, first = self.config.rolling_shutter, self._map.keyframes[0]
+        self._is_first_straight = True
         if shutter.readout == 0.0 or self.config.mode == "mono":
             return tracked
         raw = first.observation
         for _ in range(_STRAIGHTENING_ROUNDS):
-            if tracked is None:
-                break
             turn = self._motion.velocity_to(observation.stamp_ns, tracked.T_world_cam)[3:]
             straight = compensate_rolling_shutter(raw, shutter.readout * turn)
             mapping.replace_first_observation(self._map, first, straight)
-            tracked = self._find_pose(observation)
+            tracked = self._find_pose(observation) or tracked
         return tracked
 
     def _learn_noise(self, observation: Observation, tracked: TrackedFrame) -> TrackedFrame:
