@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -116,6 +116,11 @@ class Observation:
     def stretch(self) -> Array:
         """(N,) float64, `pixel_scale`, and ones without distortion."""
         return np.ones(len(self.features)) if self.pixel_scale is None else self.pixel_scale
+
+    @property
+    def pinhole_features(self) -> Features:
+        """The features with their keypoints in the pinhole image, where predictions live."""
+        return replace(self.features, keypoints=self.pixels.astype(np.float32))
 
 
 class TrackingState(enum.IntEnum):

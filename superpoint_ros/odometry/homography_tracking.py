@@ -18,7 +18,8 @@ from superpoint_ros.geometry.homography import (
     unit_homography,
     warp_points,
 )
-from superpoint_ros.matching import MatchConfig, match, match_guided
+from superpoint_ros.matching import MatchConfig, match_guided
+from superpoint_ros.odometry.initialization import match_finite
 from superpoint_ros.profiling import Stopwatch
 
 
@@ -171,19 +172,16 @@ class HomographyTracker:
                     observation.features.image_size_hw[1] / 640.0
                 )
                 predicted = warp_points(self._H_last_ref, reference.pixels)
-                moved = dataclasses.replace(
-                    observation.features, keypoints=observation.pixels.astype(np.float32)
+                pairs = match_guided(
+                    reference.features, observation.pinhole_features, predicted, radius, matching
                 )
-                pairs = match_guided(reference.features, moved, predicted, radius, matching)
         with watch.stage("pose"):
             result = self._estimate(reference, observation, pairs)
         guided = None if result is None else (pairs, result)
         if guided is not None and 3 * guided[1].inliers.sum() > len(pairs):
             return guided
         with watch.stage("match"):
-            pairs = _finite(
-                reference, observation, match(reference.features, observation.features, matching)
-            )
+            pairs = match_finite(reference, observation, matching)
         with watch.stage("pose"):
             result = self._estimate(reference, observation, pairs)
         return guided if result is None else (pairs, result)
@@ -196,9 +194,7 @@ class HomographyTracker:
         last, H_last_0 = self._last, unit_homography(self._H_last_ref @ self._H_ref_0)
         matching = MatchConfig(min_similarity=self._config.min_similarity)
         with watch.stage("match"):
-            pairs = _finite(
-                last, observation, match(last.features, observation.features, matching)
-            )
+            pairs = match_finite(last, observation, matching)
         with watch.stage("pose"):
             result = self._estimate(last, observation, pairs)
         if result is None:
@@ -222,12 +218,6 @@ def overlap(H_b_a: Array, image_size_hw: tuple[int, int]) -> float:
     with np.errstate(invalid="ignore"):
         inside = ((warped >= 0) & (warped <= [width - 1, height - 1])).all(axis=1)
     return float(inside.mean())
-
-
-def _finite(reference: Observation, observation: Observation, pairs: Array) -> Array:
-    finite = np.isfinite(reference.pixels[pairs[:, 0]]).all(axis=1)
-    finite &= np.isfinite(observation.pixels[pairs[:, 1]]).all(axis=1)
-    return np.asarray(pairs[finite])
 
 
 def _num_usable(observation: Observation) -> int:

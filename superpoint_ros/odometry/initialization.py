@@ -124,7 +124,7 @@ def start_map(
     Returns:
         The map; None if the views share too little, moved too little, or the motion is ambiguous.
     """
-    pairs = match_views(first, second, config)
+    pairs = match_finite(first, second, _matching(config))
     if len(pairs) < config.min_matches:
         return None
     a, b = first.pixels[pairs[:, 0]], second.pixels[pairs[:, 1]]
@@ -147,16 +147,16 @@ def start_map(
     return TwoViewMap(T_a_b, pairs[good], scale * reading.points.points_world[good])
 
 
-def match_views(first: Observation, second: Observation, config: InitializationConfig) -> Array:
+def match_finite(first: Observation, second: Observation, config: MatchConfig) -> Array:
     """Match two observations by descriptor; pairs (M, 2) with finite pixels."""
-    pairs = match(
-        first.features,
-        second.features,
-        MatchConfig(min_similarity=config.min_similarity, max_ratio=config.max_ratio),
-    )
+    pairs = match(first.features, second.features, config)
     finite = np.isfinite(first.pixels[pairs[:, 0]]).all(axis=1)
     finite &= np.isfinite(second.pixels[pairs[:, 1]]).all(axis=1)
     return np.asarray(pairs[finite])
+
+
+def _matching(config: InitializationConfig) -> MatchConfig:
+    return MatchConfig(min_similarity=config.min_similarity, max_ratio=config.max_ratio)
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def _costs_elsewhere(
 
     All are judged by the same points, each from the place that suits it best.
     """
-    seen = match_views(first, view, config)
+    seen = match_finite(first, view, _matching(config))
     in_all = np.all([reading.good for reading in readings], axis=0)
     _, rows, keypoints = np.intersect1d(pairs[in_all, 0], seen[:, 0], return_indices=True)
     if len(rows) < _MIN_WITNESSED:

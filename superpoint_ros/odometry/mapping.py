@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from superpoint_ros.config import Config, option
-from superpoint_ros.data import Array, Features, Observation
+from superpoint_ros.data import Array, Observation
 from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.epipolar import essential_from_pose, sampson_error_px
 from superpoint_ros.geometry.triangulation import back_project, project, triangulate
@@ -165,17 +165,11 @@ def link_to_neighbours(local_map: LocalMap, keyframe: Keyframe, config: MappingC
             se3.inverse(neighbour.T_world_cam), local_map.points[local_map.rows_of(ids)]
         )
         predicted = project(points_cam, observation.K)
-        features = observation.features
         pairs = match_guided(
             keyframe.observation.features.take(absent),
-            Features(
-                observation.pixels[free].astype(np.float32),
-                features.scores[free],
-                features.descriptors[free],
-                features.image_size_hw,
-            ),
+            observation.pinhole_features.take(free),
             predicted,
-            config.link_radius_px * features.image_size_hw[1] / 640.0,
+            config.link_radius_px * observation.features.image_size_hw[1] / 640.0,
             MatchConfig(min_similarity=config.min_similarity),
         )
         neighbour.landmark_ids[free[pairs[:, 1]]] = ids[pairs[:, 0]]

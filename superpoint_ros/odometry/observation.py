@@ -63,7 +63,8 @@ class StereoConfig(Config):
     T_left_right: tuple[float, ...] = option(
         (),
         "x y z qx qy qz qw of the right optical frame in the left, metres; empty: both "
-        "camera_info tell (R, and P[0, 3] = -fx * baseline).",
+        "camera_info tell (R, and P[0, 3] = -fx * baseline). ROS cannot read [] in a parameter "
+        "file: leave the line out.",
     )
     minimum: float = option(0.25, "Nearest depth looked for, metres.", minimum=0.01)
     min_disparity_px: float = option(

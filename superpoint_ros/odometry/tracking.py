@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from superpoint_ros.config import Config, option
-from superpoint_ros.data import Array, Features, Observation
+from superpoint_ros.data import Array, Observation
 from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.pnp import (
     PnpConfig,
@@ -190,7 +190,7 @@ def track_local_map(
     observation = compensate_rolling_shutter(raw, shutter.readout * motion.angular_velocity)
     size_hw = observation.features.image_size_hw
     radius_px = reach * config.search_radius_px * size_hw[1] / 640.0
-    undistorted = _undistorted_features(observation)
+    undistorted = observation.pinhole_features
     T_world_cam_predicted = motion.predict(observation.stamp_ns)
     rows, predicted = _select(
         local_map,
@@ -255,7 +255,7 @@ def refine_on_map(
     """
     size_hw = observation.features.image_size_hw
     scale = size_hw[1] / 640.0
-    undistorted = _undistorted_features(observation)
+    undistorted = observation.pinhole_features
     rows, predicted = _select(local_map, T_world_cam, observation, 0.0, config.max_landmarks)
     if len(rows) < config.min_inliers:
         return None
@@ -371,14 +371,3 @@ def _select(
         return visible.rows, visible.pixels
     best = np.sort(local_map.most_reliable(visible.rows, max_landmarks))
     return visible.rows[best], visible.pixels[best]
-
-
-def _undistorted_features(observation: Observation) -> Features:
-    """Return the features with keypoints in the pinhole image, where predictions live."""
-    features = observation.features
-    return Features(
-        observation.pixels.astype(np.float32),
-        features.scores,
-        features.descriptors,
-        features.image_size_hw,
-    )
