@@ -13,6 +13,8 @@ import pytest
 from superpoint_ros.cli import evaluate, evaluate_bag
 from superpoint_ros.cli.main import main
 from superpoint_ros.config import ConfigError
+from superpoint_ros.evaluation.bag_writer import write_bag
+from superpoint_ros.evaluation.synthetic import SequenceConfig, SyntheticCameraConfig
 
 
 @pytest.fixture
@@ -201,6 +203,21 @@ def test_pieces_are_runs_of_their_own(
     assert (first["frames"], first["coverage"]) == (5, 1.0)
     assert values["pieces"]["nees"]["values"][0] == pytest.approx(first["nees"])
     assert values["pieces"]["nees"]["values"][1] != pytest.approx(first["nees"])
+
+
+@pytest.mark.slow
+def test_the_covariance_of_a_rendered_room_is_as_large_as_the_errors(tmp_path: Path) -> None:
+    """DESIGN.md section 3, with real features: half of the covariance would leave the bounds."""
+    camera = SyntheticCameraConfig(width=320, height=240, fx=262.0, fy=261.0)
+    room = tmp_path / "room.mcap"
+    write_bag(room, SequenceConfig(camera=camera, sensor="stereo", frames=144))
+    arguments = ["--weights", "small", "--max-keypoints", "400", "--pieces", "12"]
+    report = tmp_path / "a.json"
+    assert main(["evaluate", "bag", str(room), *arguments, "--json", str(report)]) == 0
+    pieces = json.loads(report.read_text())["pieces"]
+    assert (pieces["count"], pieces["right"]) == (12, 6)
+    low, high = pieces["bounds"]
+    assert low < pieces["nees_at_end"]["mean"] < high
 
 
 @pytest.mark.parametrize(
