@@ -54,3 +54,18 @@ def test_a_camera_that_is_there_but_silent_is_reported(node, monkeypatch):
     node._on_image(image_to_message(image, make_header(1, "camera")))
     node._refresh()
     assert "topic" not in node.problems.sentences()
+
+
+def test_images_are_left_alone_while_nobody_listens_unless_it_is_asked_for(node):
+    node.start()
+    image = image_to_message(np.zeros((48, 80), np.uint8), make_header(1, "camera"))
+    node._on_image(image)
+    assert (node.counters["received"], node.counters["idle"]) == (1, 1)
+    assert node.set_parameters([Parameter("always_extract", value=True)])[0].successful
+    image.header.stamp.sec = 2
+    node._on_image(image)
+    assert node.counters["idle"] == 1
+    end = time.monotonic() + 60.0
+    while node.counters["published"] == 0 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert node.counters["published"] == 1

@@ -9,6 +9,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -19,7 +20,7 @@ import rclpy
 import rclpy.executors
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from superpoint_ros.data import Features, TrackingState
@@ -142,6 +143,61 @@ def test_depth_that_pairs_out_of_order_makes_a_late_frame(make_node):
         node._on_partner(depth_message(stamp_ns))
     assert wait(lambda: node.counters["late"] == 1)
     assert node._odometry_stamps == [SECOND + 10 * ms]
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed", "compressedDepth"])
+def test_depth_comes_by_every_transport(make_node, transport):
+    values = {"odometry.mode": "rgbd", "base_frame": "", "depth_transport": transport}
+    node = make_node(**values)
+    start(node)
+    base = node.resolve_topic_name("depth/image")
+    topic = base if transport == "raw" else f"{base}/{transport}"
+    assert topic in [each.topic_name for each in node.subscriptions]
+    track, depths = node._odometry.track, []
+    node._odometry.track = lambda seen: depths.append(seen.depth) or track(seen)
+    message = depth_message(SECOND)
+    if transport != "raw":
+        pixels = np.full(SIZE_HW, 0x0404, np.uint16)
+        is_png = transport == "compressed"
+        header, words = (b"", "png compressed") if is_png else (bytes(12), "compressedDepth")
+        message = CompressedImage(
+            header=message.header,
+            format=f"16UC1; {words}",
+            data=header + cv2.imencode(".png", pixels)[1].tobytes(),
+        )
+    node.take_features(local_features(SECOND))
+    node._on_partner(message)
+    assert wait(lambda: len(depths) == 1)
+    np.testing.assert_allclose(depths[0][np.isfinite(depths[0])], 1.028)
+    assert np.isfinite(depths[0]).sum() > 40
+
+
+@pytest.mark.parametrize("is_rectified", [False, True])
+def test_rectified_images_are_seen_by_p(make_node, is_rectified):
+    node = make_node(base_frame="", image_rectified=is_rectified)
+    start(node)
+    P = np.array([[55.0, 0.0, 41.0, 0.0], [0.0, 55.0, 23.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    height, width = SIZE_HW
+    values = {"d": [-0.3, 0.1, 0.0, 0.0, 0.0], "distortion_model": "plumb_bob"}
+    info = CameraInfo(height=height, width=width, k=K.ravel(), p=P.ravel(), **values)
+    node._on_camera_info(info)
+    track, seen = node._odometry.track, []
+    node._odometry.track = lambda observation: seen.append(observation) or track(observation)
+    node.take_features(local_features(SECOND))
+    assert wait(lambda: len(seen) == 1)
+    np.testing.assert_array_equal(seen[0].K, P[:, :3] if is_rectified else K)
+    moved = np.abs(seen[0].pixels - seen[0].features.keypoints).max()
+    assert (moved == 0.0) if is_rectified else (moved > 0.5)
+
+
+def test_the_path_is_as_long_as_it_may_be(make_node):
+    node = make_node(**{"odometry.mode": "rgbd", "base_frame": "", "path_max_length": 3})
+    start(node)
+    for number in range(1, 8):
+        node.take_features(local_features(number * SECOND // 10))
+        node._on_partner(depth_message(number * SECOND // 10))
+        assert wait(lambda number=number: len(node._odometry_stamps) == number)
+    assert len(node._path._poses) == 3
 
 
 def test_tf_can_be_switched_on_later(make_node):
