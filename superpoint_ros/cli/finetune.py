@@ -68,9 +68,12 @@ def run(args: argparse.Namespace) -> int:
     from superpoint_ros.engines.torch_engine import resolve_device
     from superpoint_ros.files import check_folder
     from superpoint_ros.network.weights import find_weights
+    from superpoint_ros.training.datasets import check_apart
     from superpoint_ros.training.finetuning import finetune
 
     check_folder(args.out)
+    if args.images:
+        check_apart(args.images, args.out)
     if args.threads > 0:
         torch.set_num_threads(args.threads)
     device = str(resolve_device(args.device))

@@ -108,11 +108,14 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from superpoint_ros.engines.torch_engine import resolve_device
+    from superpoint_ros.training.datasets import check_apart
     from superpoint_ros.training.distributed import joined_processes, process_rank, wait_for_all
 
     if args.threads > 0:
         torch.set_num_threads(args.threads)
     device = str(resolve_device(args.device))
+    if args.images:
+        check_apart(args.images, args.out)
     job = _Job(
         configs=Path(args.config) if args.config else find_configs(),
         out=Path(args.out),
@@ -324,6 +327,7 @@ def _losses(job: _Job) -> None:
     from superpoint_ros.files import write_json
     from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.datasets import LabelledPhotos
+    from superpoint_ros.training.distributed import process_rank
     from superpoint_ros.training.stage import DESCRIPTOR_LOSSES
     from superpoint_ros.training.trainer import make_source, train
     from superpoint_ros.training.validation import (
@@ -347,13 +351,16 @@ def _losses(job: _Job) -> None:
         one = dataclasses.replace(config, loss=loss)
         folder = job.out / "losses" / name
         state = train(one, make_source(one, photos), folder, initial, job.device)
+        if process_rank() != 0:  # one measures and writes
+            continue
         limit = VALIDATION_PROTOCOL.max_keypoints
         extract = extractor_from_network(_load_network(folder), limit, job.device)
         report[name] = {"wall_time_s": state.wall_time_s, **measure(extract, pairs)}
         if len(report) == 1:
             print(f"{'loss':<18}" + "".join(f"{key:>16}" for key in report[name]))
         print(f"{name:<18}" + "".join(f"{value:>16.4f}" for value in report[name].values()))
-    write_json(job.out / "losses" / "table.json", report)
+    if report:
+        write_json(job.out / "losses" / "table.json", report)
 
 
 def _train_on_photos(
@@ -433,7 +440,6 @@ def _write_weights(job: _Job, network: SuperPoint, card: ModelCard) -> None:
     """Write weights, BatchNorm folded, measured on warped photos, with their card."""
     from superpoint_ros.features.extractor import load_extractor
     from superpoint_ros.network.weights import load_weights, save_weights
-    from superpoint_ros.training.datasets import list_photos
     from superpoint_ros.training.validation import (
         VALIDATION_PROTOCOL,
         make_validation_pairs,
@@ -442,10 +448,11 @@ def _write_weights(job: _Job, network: SuperPoint, card: ModelCard) -> None:
 
     path = job.out / f"{card.name}.safetensors"
     card = save_weights(path, network, card, half=True)
-    if job.images is not None and list_photos(job.images, "validation"):
+    pairs = make_validation_pairs(job.images, _VALIDATION_PAIRS) if job.images else []
+    if pairs:
         limit = VALIDATION_PROTOCOL.max_keypoints
         extract = load_extractor(str(path), device=job.device, max_keypoints=limit)
-        summary = measure(extract, make_validation_pairs(job.images, _VALIDATION_PAIRS))
+        summary = measure(extract, pairs)
         metrics = {
             f"{VALIDATION_PROTOCOL.name}/{key}": round(value, 4) for key, value in summary.items()
         }

@@ -1,6 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""8x8 cells with a dustbin <-> full resolution, in both directions.
+"""8x8 cells with a dustbin, and full resolution.
 
 The network sees an image of H x W pixels as H/8 x W/8 cells. Class k < 64 of the cell in row r and
 column c is the pixel (x, y) = (8 c + k % 8, 8 r + k // 8); class 64, the dustbin, is "no interest
@@ -30,60 +30,6 @@ def logits_to_heatmap(logits: Tensor) -> Tensor:
     # Softmax over 65 classes first, then the dustbin is dropped (Sec. 3.2); never below float32.
     probabilities = functional.softmax(logits.float(), dim=1)[:, :DUSTBIN]
     return functional.pixel_shuffle(probabilities, CELL_SIZE).squeeze(1)
-
-
-def heatmap_to_labels(is_keypoint: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Turn a mask of keypoints into the class of each cell.
-
-    Args:
-        is_keypoint: (B, H, W) bool (or numbers, positive meaning yes); H, W multiples of 8.
-        generator: Draws one keypoint where a cell holds several (Sec. 3.4 of the paper); without
-            it the first in reading order is taken.
-
-    Returns:
-        (B, H/8, W/8) int64 in [0, 64].
-    """
-    cells = functional.pixel_unshuffle((is_keypoint > 0).float().unsqueeze(1), CELL_SIZE)
-    if generator is not None:
-        draw = torch.rand(cells.shape, generator=generator, device=generator.device)
-        cells = cells * (1.0 + draw.to(cells.device))
-    dustbin = torch.full_like(cells[:, :1], 0.5)  # wins exactly where the cell is empty
-    return torch.cat([cells, dustbin], dim=1).argmax(dim=1)
-
-
-def keypoints_to_labels(
-    keypoints: Tensor,
-    size_hw: tuple[int, int],
-    is_valid: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Turn keypoints into the class of each cell.
-
-    Args:
-        keypoints: (B, N, 2), (x, y) in pixels; rounded; those outside the image are ignored.
-        size_hw: (height, width) of the images, multiples of 8.
-        is_valid: (B, N) bool; False marks padding. None: all count.
-        generator: See `heatmap_to_labels`.
-
-    Returns:
-        (B, H/8, W/8) int64 in [0, 64].
-    """
-    height, width = size_hw
-    pixels = keypoints.round().long()
-    x, y = pixels.unbind(-1)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    if is_valid is not None:
-        inside = inside & is_valid
-    batch = torch.arange(len(keypoints), device=keypoints.device)[:, None].expand_as(inside)
-    mask = torch.zeros((len(keypoints), height, width), dtype=torch.bool, device=keypoints.device)
-    mask[batch[inside], y[inside], x[inside]] = True
-    return heatmap_to_labels(mask, generator)
-
-
-def labels_to_heatmap(labels: Tensor) -> Tensor:
-    """Turn cell classes (B, Hc, Wc) into a mask of keypoints (B, 8 Hc, 8 Wc), bool."""
-    one_hot = functional.one_hot(labels, NUM_CLASSES)[..., :DUSTBIN].movedim(-1, 1)
-    return functional.pixel_shuffle(one_hot, CELL_SIZE).squeeze(1).bool()
 
 
 def cell_centres(size_hw: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:

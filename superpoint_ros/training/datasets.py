@@ -28,6 +28,7 @@ from torch import Tensor
 from superpoint_ros.config import Config, ConfigError, option
 from superpoint_ros.data import Array
 from superpoint_ros.geometry.homography import warp_points
+from superpoint_ros.image import fit_longer_side, resize
 from superpoint_ros.network.cells import CELL_SIZE
 from superpoint_ros.training.augmentation import AugmentationConfig, augment
 from superpoint_ros.training.distributed import own_items
@@ -41,6 +42,8 @@ from superpoint_ros.training.homographies import (
 from superpoint_ros.training.shapes import ShapeConfig, draw_shape
 
 _LOG = logging.getLogger(__name__)
+_LONGEST_SIDE_PX = 640  # of a photo: views of a larger one would show hardly any of its labels
+_NEARLY_BLACK = 32
 _READ_FLAGS = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION  # as recordings are read
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
 # What np.load raises for files that are empty, cut off or overwritten.
@@ -239,6 +242,19 @@ def list_photos(folder: Path | str, split: str = "train") -> list[Path]:
     return [path for path in paths if is_validation(path.name) == is_wanted]
 
 
+def check_apart(images: Path | str, out: Path | str) -> None:
+    """Refuse a folder of results among the photos, which would become photos, too.
+
+    Raises:
+        ConfigError: It is there.
+    """
+    if Path(out).resolve().is_relative_to(Path(images).resolve()):
+        raise ConfigError(
+            f"--out {out}: lies in --images {images}: what is written there would "
+            "be taken for photos; choose another folder"
+        )
+
+
 def is_validation(name: str) -> bool:
     """Whether the photo of this name is kept for validation."""
     return zlib.crc32(name.encode()) % _VALIDATION_SHARE == 0
@@ -251,7 +267,10 @@ def label_path(labels: Path, images: Path, photo: Path) -> Path:
 
 
 def read_photo(path: Path) -> Array | None:
-    """Return a photo as (H, W) uint8; None, and a warning that names it, if it is broken."""
+    """Return a photo as (H, W) uint8; None, and a warning that names it, if it is broken.
+
+    One with a side beyond 640 pixels is shrunk to that.
+    """
     try:
         data = np.fromfile(path, np.uint8)
         image = cv2.imdecode(data, _READ_FLAGS) if len(data) else None
@@ -261,8 +280,12 @@ def read_photo(path: Path) -> Array | None:
     if image is None or min(image.shape) < 2 * CELL_SIZE:
         _LOG.warning("%s: skipped, not a readable photo", path)
         return None
-    grey: Array = image
-    return grey
+    if image.max() < _NEARLY_BLACK:
+        _LOG.warning("%s: is nearly black; does it hold 16 bits of which fewer are used?", path)
+    if max(image.shape) > _LONGEST_SIDE_PX:
+        height, width = image.shape
+        image = resize(image, fit_longer_side((height, width), _LONGEST_SIDE_PX))
+    return np.asarray(image)
 
 
 class LabelledPhoto(NamedTuple):
@@ -285,20 +308,27 @@ class LabelledPhotos:
     """Photos with pseudo-labels, read once and kept as uint8.
 
     Attributes:
-        skipped: Names of the photos that could not be read or have no labels.
+        skipped: Names of the photos that could not be read, or whose labels could not; those
+            without labels are left out.
     """
 
     def __init__(self, images: Path, labels: Path, config: PhotoConfig, split: str = "train"):
         self.skipped: list[str] = []
         self._items: list[LabelledPhoto] = []
         for path in list_photos(images, split):
-            read = _read_labels(label_path(labels, images, path), config)
-            if read is None:
+            label = label_path(labels, images, path)
+            if not label.is_file():
                 continue
-            photo = read_photo(path)
-            if photo is None:
+            read = _read_labels(label, config)
+            photo = None if read is None else read_photo(path)
+            if read is None or photo is None:
                 self.skipped.append(path.name)
                 continue
+            if (read[0] > np.array(photo.shape[::-1])).any():
+                raise ConfigError(
+                    f"{label}: has labels beyond {path.name}, which was larger when it was "
+                    f"labelled: remove {labels}"
+                )
             self._items.append(LabelledPhoto(path.name, photo, *read))
         if not self._items:
             raise ConfigError(f"{labels}: holds no labels of the photos in {images}")
@@ -311,9 +341,7 @@ class LabelledPhotos:
 
 
 def _read_labels(path: Path, config: PhotoConfig) -> tuple[Array, Array] | None:
-    """Return points (N, 2) and weights (N,); None if there are no (readable) labels."""
-    if not path.is_file():
-        return None
+    """Return points (N, 2) and weights (N,); None, and a warning, if they are damaged."""
     try:
         with np.load(path) as data:
             keypoints, scores = data["keypoints"], data["scores"]

@@ -234,7 +234,7 @@ def damp_mass(mass: Tensor, points: Tensor, is_damped: Tensor, factor: float) ->
     return mass * scale.view_as(mass)
 
 
-def refine_points(logits: Tensor, points: Tensor, radius: int = 2) -> tuple[Tensor, Tensor]:
+def refine_points(logits: Tensor, points: Tensor, radius: int = 2) -> Tensor:
     """Move points to the softmax-weighted mean of the detector's logits around them.
 
     Args:
@@ -243,8 +243,7 @@ def refine_points(logits: Tensor, points: Tensor, radius: int = 2) -> tuple[Tens
         radius: Of the square window, pixels.
 
     Returns:
-        (B, N, 2) refined points, and (B, N) the dustbin-free log-probability mass of the window:
-        how sure the detector is that there is a keypoint.
+        (B, N, 2).
     """
     log_probabilities = functional.log_softmax(logits.float(), 1)[:, :DUSTBIN]
     heat = functional.pixel_shuffle(log_probabilities, CELL_SIZE).squeeze(1)
@@ -259,8 +258,7 @@ def refine_points(logits: Tensor, points: Tensor, radius: int = 2) -> tuple[Tens
     index = torch.arange(batch, device=heat.device)[:, None, None]
     values = heat[index, y, x]
     weights = values.softmax(-1)
-    refined = base + (weights[..., None] * offsets).sum(2)
-    return refined, values.logsumexp(-1)
+    return base + (weights[..., None] * offsets).sum(2)
 
 
 def localization_loss(

@@ -120,8 +120,8 @@ def _localization_term(
     assert batch.points_a is not None
     assert batch.points_b is not None
     assert batch.is_keypoint is not None
-    refined_a = refine_points(a.logits, batch.points_a)[0]
-    refined_b = refine_points(b.logits, batch.points_b)[0]
+    refined_a = refine_points(a.logits, batch.points_a)
+    refined_b = refine_points(b.logits, batch.points_b)
     return localization_loss(refined_a, refined_b, batch.H_b_a, batch.is_keypoint)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 import csv
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, Checkpoint, load
 from superpoint_ros.training.distributed import process_count
 from superpoint_ros.training.warm_start import START_NAME, TEACHER_NAME
 
+_LOG = logging.getLogger(__name__)
 METRICS_NAME = "metrics.json"
 MANIFEST_NAME = "manifest.csv"
 SAMPLING = "bilinear"  # of descriptors in every training here
@@ -64,7 +66,11 @@ def make_card(
     teachers = {stage: load_weights(path)[1] for stage, path in copies.items() if path.is_file()}
     parents = [*([start] if start else []), *teachers.values()]
     wall_time_s = sum(state.wall_time_s for state in done.values())
-    labelled = [path.stem for path in (out / "pseudo-labels").rglob("*.npz")]
+    labelled = {
+        path.relative_to(folder).with_suffix("").as_posix()
+        for folder in (out / name for name in _label_folders(done))
+        for path in folder.rglob("*.npz")
+    }
     metrics: Mapping[str, Any] = {}
     measured = (out if stages[0] == TRAINED[0] else out / stages[-1]) / METRICS_NAME
     if measured.is_file():
@@ -75,7 +81,7 @@ def make_card(
         *(("synthetic shapes",) if "magicpoint" in done else ()),
         *(start.data if start else ()),
         f"{len(labelled)} photos labelled by homographic adaptation",
-        *(_describe_photos(images / MANIFEST_NAME, set(labelled)) if images else ()),
+        *(_describe_photos(images / MANIFEST_NAME, labelled) if images else ()),
     ]
     if start:
         config["parent"] = dict(start.config)
@@ -117,14 +123,19 @@ def describe_sampling(parent: ModelCard) -> str:
 
 def _read_labellings(out: Path, stages: Iterable[str]) -> dict[str, Any]:
     """Return how the labels of these stages were made, by their folder, as far as it is known."""
-    rounds = (stage.partition("-")[2] for stage in stages if stage != "magicpoint")
-    folders = (f"pseudo-labels-{number}" if number else "pseudo-labels" for number in rounds)
-    paths = {name: out / name / RECORD_NAME for name in folders}
+    paths = {name: out / name / RECORD_NAME for name in _label_folders(stages)}
     return {
         name: json.loads(path.read_text(encoding="utf-8"))
         for name, path in paths.items()
         if path.is_file()
     }
+
+
+def _label_folders(stages: Iterable[str]) -> list[str]:
+    """Return the folders of the labels that these stages were trained on."""
+    rounds = (stage.partition("-")[2] for stage in stages if stage != "magicpoint")
+    names = (f"pseudo-labels-{number}" if number else "pseudo-labels" for number in rounds)
+    return list(dict.fromkeys(names))
 
 
 def _name_teachers(teachers: Mapping[str, ModelCard], done: Mapping[str, Checkpoint]) -> str:
@@ -140,11 +151,24 @@ def _name_teachers(teachers: Mapping[str, ModelCard], done: Mapping[str, Checkpo
 
 
 def _describe_photos(manifest: Path, names: set[str]) -> list[str]:
-    """Return "source: number of photos (licence)" of the named photos, most first."""
+    """Return "source: number of photos (licence)" of the named photos, most first.
+
+    Args:
+        manifest: CSV with columns file (path below its folder), source and licence; may be absent.
+        names: Paths of the photos below that folder.
+
+    Raises:
+        ConfigError: It is no CSV in UTF-8.
+    """
     if not manifest.is_file():
         return []
-    with manifest.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row.get("file") in names]
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as stream:  # as spreadsheets write it
+            rows = [row for row in csv.DictReader(stream) if row.get("file") in names]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{manifest}: is no CSV in UTF-8 ({error}): save it as that") from None
+    if names and not rows:
+        _LOG.warning("%s: names none of the photos, in a column 'file'", manifest)
     counts = collections.Counter((row.get("source"), row.get("licence")) for row in rows)
     return [
         f"{source}: {count} photos ({licence})"

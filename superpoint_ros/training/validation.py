@@ -69,7 +69,7 @@ def make_pairs(
 
     Args:
         paths: Of the photos; they are taken in turn.
-        count: Pairs; fewer where photos cannot be read.
+        count: Pairs; none if no photo can be read.
         size_hw: (height, width) of the views.
         seed: Same seed, same pairs.
         draw: Given the (height, width) of a photo, both views' homographies H_view_photo.
@@ -77,11 +77,15 @@ def make_pairs(
     """
     pairs: list[HomographyPair] = []
     noise = AugmentationConfig(probability=0.3)
-    for index in range(count if paths else 0):
+    broken: set[Path] = set()
+    index = -1
+    while len(pairs) < count and len(broken) < len(paths):
+        index += 1
         rng = np.random.default_rng([seed, index])
         path = paths[index % len(paths)]
-        photo = read_photo(path)
+        photo = None if path in broken else read_photo(path)
         if photo is None:
+            broken.add(path)
             continue
         H_a_p, H_b_p = draw(rng, (photo.shape[0], photo.shape[1]))
         image_a = augment(warp_image(photo, H_a_p, size_hw), rng, noise)

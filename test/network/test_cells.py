@@ -6,9 +6,6 @@ import torch
 
 from superpoint_ros.network.cells import (
     cell_centres,
-    heatmap_to_labels,
-    keypoints_to_labels,
-    labels_to_heatmap,
     logits_to_heatmap,
     normalise_pixels,
 )
@@ -36,35 +33,6 @@ def test_dustbin_takes_the_cell() -> None:
 
 def test_heatmap_is_float32_for_half_logits() -> None:
     assert logits_to_heatmap(torch.zeros(1, 65, 1, 2, dtype=torch.bfloat16)).dtype == torch.float32
-
-
-def test_labels_and_heatmap_are_inverse() -> None:
-    labels = torch.randint(0, 65, (3, 6, 10), generator=torch.Generator().manual_seed(0))
-    mask = labels_to_heatmap(labels)
-    assert mask.shape == (3, *SIZE_HW)
-    assert torch.equal(heatmap_to_labels(mask), labels)
-
-
-def test_keypoint_to_label_by_hand() -> None:
-    # (x, y) = (77, 18): cell row 2, column 9, channel 8 * 2 + 5.
-    labels = keypoints_to_labels(torch.tensor([[[77.0, 18.0]]]), SIZE_HW)
-    assert labels[0, 2, 9] == 21
-    assert int((labels != 64).sum()) == 1
-
-
-def test_keypoints_outside_or_invalid_are_ignored() -> None:
-    keypoints = torch.tensor([[[-1.0, 5.0], [80.0, 5.0], [5.0, 48.0], [5.0, 5.0]]])
-    valid = torch.tensor([[True, True, True, False]])
-    assert bool((keypoints_to_labels(keypoints, SIZE_HW, valid) == 64).all())
-
-
-def test_two_keypoints_in_a_cell_are_drawn_at_random() -> None:
-    keypoints = torch.tensor([[[1.0, 0.0], [6.0, 7.0]]]).repeat(400, 1, 1)
-    labels = keypoints_to_labels(keypoints, (8, 16), generator=torch.Generator().manual_seed(0))
-    first = int((labels[:, 0, 0] == 1).sum())
-    assert int((labels[:, 0, 0] == 62).sum()) == 400 - first
-    assert 150 < first < 250
-    assert bool((keypoints_to_labels(keypoints, (8, 16))[:, 0, 0] == 1).all())
 
 
 def test_centre_of_a_cell() -> None:

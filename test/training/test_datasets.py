@@ -3,11 +3,18 @@
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig
+from superpoint_ros.config import ConfigError
+from superpoint_ros.training.datasets import (
+    LabelledPhotos,
+    PhotoConfig,
+    check_apart,
+    read_photo,
+)
 from superpoint_ros.training.homographies import warp_points_batch
 from superpoint_ros.training.stage import TrainConfig
 from superpoint_ros.training.trainer import make_source
@@ -41,6 +48,7 @@ def test_damaged_labels_are_named_and_their_photo_left_out(
         caplog.clear()
         left = LabelledPhotos(tmp_path / "images", tmp_path / "labels", PhotoConfig(), "all")
         assert len(left) == len(photos) - 1
+        assert "p1.png" in left.skipped
         assert "p1.png.npz: skipped, damaged labels" in caplog.text
     with path.open("wb") as stream:  # others may have packed theirs
         np.savez_compressed(stream, keypoints=np.ones((400, 2)), scores=np.ones(400))
@@ -95,3 +103,29 @@ def test_near_views_can_be_less_noisy(photos: LabelledPhotos, joint_stage: Train
 
     assert torch.equal(images(0.8, 0.5), images(0.4, 1.0))
     assert not torch.equal(images(0.8, 1.0), images(0.4, 1.0))
+
+
+def test_a_large_photo_is_shrunk_so_that_views_show_its_labels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "phone.png"
+    cv2.imwrite(str(path), np.full((600, 800), 90, np.uint8))
+    assert read_photo(path).shape == (480, 640)
+    assert not caplog.text
+    cv2.imwrite(str(path), np.full((48, 80), 4000, np.uint16))  # of 12 bits
+    assert read_photo(path).shape == (48, 80)
+    assert "phone.png: is nearly black" in caplog.text
+
+
+def test_labels_of_a_larger_photo_are_refused(tmp_path: Path, photos: LabelledPhotos) -> None:
+    cv2.imwrite(str(tmp_path / "images" / "p1.png"), np.full((20, 20), 90, np.uint8))
+    with pytest.raises(ConfigError, match=r"p1\.png\.npz: has labels beyond p1\.png"):
+        LabelledPhotos(tmp_path / "images", tmp_path / "labels", PhotoConfig(), "all")
+
+
+def test_results_among_the_photos_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    for out in (tmp_path, tmp_path / "run", tmp_path / "link" / "run"):
+        with pytest.raises(ConfigError, match="would be taken for photos"):
+            check_apart(tmp_path, out)
+    check_apart(tmp_path / "photos", tmp_path)

@@ -195,7 +195,7 @@ def test_refinement_finds_a_sub_pixel_target_and_its_distance_to_the_other_view(
     mass = torch.zeros(1, 16, 32)
     mass[0, 9, 20], mass[0, 9, 21] = 0.7, 0.3
     logits = (detector_targets(mass) + 1e-9).log()
-    refined, _ = refine_points(logits, torch.tensor([[[20.0, 9.0]]]))
+    refined = refine_points(logits, torch.tensor([[[20.0, 9.0]]]))
     torch.testing.assert_close(refined, torch.tensor([[[20.3, 9.0]]]), atol=1e-3, rtol=0)
     H = torch.tensor([[[1.0, 0, 2.0], [0, 1.0, 1.0], [0, 0, 1.0]]])
     other = torch.tensor([[[22.3, 11.0]]])

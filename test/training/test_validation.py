@@ -31,6 +31,15 @@ def test_validation_photos_are_never_trained_on(photos: Path) -> None:
     assert set(names) == {path.name for path in held_back}
 
 
+def test_a_photo_that_cannot_be_read_costs_no_pair(photos: Path) -> None:
+    first, second = list_photos(photos, "validation")
+    first.write_bytes(b"broken")
+    names = [pair.name.split("#")[0] for pair in make_validation_pairs(photos, 3)]
+    assert names == [second.name] * 3
+    second.write_bytes(b"broken")
+    assert make_validation_pairs(photos, 3) == []
+
+
 def test_a_quarter_turn_is_what_it_says(photos: Path) -> None:
     pair = make_changed_pairs(photos, 1, "rotation", 90.0)[0]
     assert pair.image_a.shape == (240, 240)
