@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"superpoint finetune: {result.weights}, sha256 {result.card.sha256}. Measured on warped "
         f"frames of this recording only: at other places they may be worse than {weights}, and "
-        "odometry may drift more. Compare it: superpoint evaluate bag BAG --weights FILE",
+        "odometry may be. Compare it: superpoint evaluate bag BAG --weights FILE",
         file=sys.stderr,
     )
     return 0
