@@ -38,7 +38,7 @@ def make_photos(folder: Path, sizes_hw: list[tuple[int, int]]) -> LabelledPhotos
     ("sizes_hw", "greys", "size_hw"),
     [
         ([(70, 130), (60, 170), (90, 100)], [0, 1, 2], (56, 96)),
-        ([(600, 900), (700, 800)], [0, 1], (512, 512)),  # 12 GB a megapixel else
+        ([(640, 640), (600, 620)], [0, 1], (512, 512)),  # 12 GB a megapixel else
         ([(20, 30), (70, 130), (40, 200), (90, 100)], [1, 3], (64, 96)),
         ([(20, 30), (40, 50)], [0, 1], (16, 24)),  # all are smaller than a view
     ],
