@@ -24,7 +24,7 @@ import numpy as np
 
 from superpoint_ros.data import Array
 from superpoint_ros.geometry import se3
-from superpoint_ros.geometry.pnp import depth_mix, make_depth_independent
+from superpoint_ros.geometry.pnp import LINEAR_SHARE, depth_mix, make_depth_independent
 
 _CHI2_95_2D = 5.991
 _GATE = np.sqrt(_CHI2_95_2D)  # of Huber's loss, in standard deviations
@@ -313,9 +313,8 @@ class _Solver:
         noise = samples.noise[self._order] * _AS_RESIDUALS
         make_depth_independent(noise, self._has_depth, self._mix)
         # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
-        # Not quite zero, so that a point with nothing else remains determined.
         is_linear = at.weights < 1.0
-        at = dataclasses.replace(at, weights=np.where(is_linear, 0.1 * at.weights, 1.0))
+        at = dataclasses.replace(at, weights=np.where(is_linear, LINEAR_SHARE * at.weights, 1.0))
         weighted = at.J * at.weights[:, :, None]
         B = np.matmul(at.J.transpose(0, 2, 1), weighted).astype(np.float32)
         # Single precision halves the work on what is large here; samples need no more.

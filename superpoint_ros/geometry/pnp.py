@@ -17,6 +17,9 @@ from superpoint_ros.geometry.ransac import draw_order, seed_option
 _CHI2_95_2D = 5.991
 _CHI2_95_1D = 3.841
 _GATE_2D, _GATE_1D = np.sqrt(_CHI2_95_2D), np.sqrt(_CHI2_95_1D)
+# What a row in the linear part of Huber's loss counts for where errors are followed: not quite
+# nothing, so that a pose or a point that has no others remains determined.
+LINEAR_SHARE = 0.1
 _LEAST_INFORMATION = 1e-12  # about one way of moving, over that about another: rounding is 1e-16
 _STEP_TOLERANCE = 1e-5  # metres and radians: far below any sensor's noise
 
@@ -243,11 +246,10 @@ def refine_pose(
     weakest, *_, strongest = np.linalg.eigvalsh(system[:6, :6])
     if weakest <= _LEAST_INFORMATION * strongest:  # e.g. all points on one line
         return None
-    # Where Huber's loss is linear its pull stays the same: only the others answer to noise. Not
-    # quite zero, so that a pose with nothing else remains determined.
+    # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
     is_whole = huber >= 0.999
     has_depth = (information[:, 2, 2] > 0.0) & is_whole[:, 1]
-    answers = np.sqrt(np.where(is_whole, 1.0, 0.1))[:, [0, 0, 1]]
+    answers = np.sqrt(np.where(is_whole, 1.0, LINEAR_SHARE))[:, [0, 0, 1]]
     information *= answers[:, :, None] * answers[:, None, :]
     by_residual = np.matmul(at.J.transpose(0, 2, 1), information)  # (N, 6, 3)
     system = np.tensordot(by_residual, at.J, axes=([0, 2], [0, 1]))
