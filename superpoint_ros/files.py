@@ -30,6 +30,11 @@ def check_folder(path: Path | str) -> None:
         raise PermissionError(errno.EACCES, "is a folder that cannot be written to", str(present))
 
 
+def lies_in(path: Path | str, folder: Path | str) -> bool:
+    """Whether a path is a folder or lies in it, links followed."""
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())
+
+
 def check_file(path: Path | str) -> None:
     """Complain at once, before hours of work, that a file cannot be written.
 

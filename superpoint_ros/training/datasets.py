@@ -27,6 +27,7 @@ from torch import Tensor
 
 from superpoint_ros.config import Config, ConfigError, option
 from superpoint_ros.data import Array
+from superpoint_ros.files import lies_in
 from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.image import fit_longer_side, resize
 from superpoint_ros.network.cells import CELL_SIZE
@@ -248,7 +249,7 @@ def check_apart(images: Path | str, out: Path | str) -> None:
     Raises:
         ConfigError: It is there.
     """
-    if Path(out).resolve().is_relative_to(Path(images).resolve()):
+    if lies_in(out, images):
         raise ConfigError(
             f"--out {out}: lies in --images {images}: what is written there would "
             "be taken for photos; choose another folder"

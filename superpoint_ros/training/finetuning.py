@@ -26,6 +26,7 @@ from superpoint_ros.evaluation.bag import BagError, BagReader
 from superpoint_ros.evaluation.homography import HEADLINES
 from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.extractor import load_extractor
+from superpoint_ros.files import lies_in
 from superpoint_ros.image import fit_longer_side, resize, write_image
 from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
@@ -171,15 +172,11 @@ def remove_abandoned(folder: Path, source: Path) -> None:
         names = [p.relative_to(place).as_posix() for p in place.rglob("*") if not p.is_dir()]
         if not names:
             continue
-        is_source = _is_inside(source, place) or _is_inside(place, source)
+        is_source = lies_in(source, place) or lies_in(place, source)
         foreign = names if is_source else [name for name in names if not ours.fullmatch(name)]
         if foreign:
             raise ConfigError(f"{place / foreign[0]}: not of this job; choose another --out")
         shutil.rmtree(place)
-
-
-def _is_inside(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
 
 
 def is_held_back(index: int, total: int, blocks: int) -> bool | None:
