@@ -61,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
     pixels_a, pixels_b = a.keypoints[matches[:, 0]], b.keypoints[matches[:, 1]]
     result = estimate_homography(pixels_a, pixels_b, robust)
     inliers = result.inliers if result is not None else None
-    H_b_a = result.H_b_a / result.H_b_a[2, 2] if result is not None else None  # as is customary
+    # As is customary.
+    H_b_a = (result.H_b_a / result.H_b_a[2, 2]).tolist() if result is not None else []
     print(f"keypoints {len(a)} and {len(b)}, matches {len(matches)}")
-    if result is None or H_b_a is None:
+    if result is None:
         print(f"no homography: fewer than {robust.min_inliers} matches agree on one")
     else:
         print(f"inliers {result.inliers.sum()}, rms {result.rms_px:.2f} px, H_b_a")
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
                 "keypoints": [len(a), len(b)],
                 "matches": len(matches),
                 "inliers": int(result.inliers.sum()) if result is not None else 0,
-                "H_b_a": H_b_a.tolist() if H_b_a is not None else None,
+                "H_b_a": H_b_a or None,
                 "pixels_a": pixels_a.tolist(),
                 "pixels_b": pixels_b.tolist(),
                 "is_inlier": inliers.tolist() if inliers is not None else None,

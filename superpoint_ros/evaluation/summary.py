@@ -176,14 +176,13 @@ def summarize(record: RunRecord, truth: Trajectory | None = None, truth_name: st
 def _why_no_errors(estimate: Trajectory, truth: Trajectory) -> str:
     if not len(estimate) or not len(truth):
         return f"the {'run' if len(truth) else 'ground truth'} has no poses: no ATE"
-    spans = ", the {} from {:.3f} to {:.3f} s"
-    stamps = [
-        number * 1e-9 for part in (estimate, truth) for number in part.stamps_ns[[0, -1]].tolist()
-    ]
+    run, of_truth = (
+        "from {:.3f} to {:.3f} s".format(*(1e-9 * part.stamps_ns[[0, -1]]))
+        for part in (estimate, truth)
+    )
     return (
-        "fewer than 3 poses within 20 ms of the ground truth: no ATE"
-        + spans.format("run", *stamps[:2])
-        + spans.format("truth", *stamps[2:])
+        "fewer than 3 poses within 20 ms of the ground truth: no ATE, "
+        f"the run {run}, the truth {of_truth}"
     )
 
 

@@ -83,16 +83,16 @@ class StampPairing:
         with self._lock:
             newest_first, newest_second = self._newest_ns
             since = self._silent_since_ns
-        if len(first_ns) < self._min_waiting or newest_first is None:
+        if len(first_ns) < self._min_waiting or newest_first is None or since is None:
             return None
         first, second = self._names
-        is_silent = since is not None and newest_first - since > _SILENCE_NS
+        silence_ns = newest_first - since
         if newest_second is None:
-            has_waited = is_silent or len(first_ns) >= _MIN_WAITING
+            has_waited = silence_ns > _SILENCE_NS or len(first_ns) >= _MIN_WAITING
             return f"nothing came on {second}{self._hint}" if has_waited else None
-        if since is not None and is_silent:
+        if silence_ns > _SILENCE_NS:
             # One digit: a sentence that is another every second would fill the log.
-            seconds = float(f"{(newest_first - since) / 1e9:.1g}")
+            seconds = float(f"{silence_ns / 1e9:.1g}")
             return f"nothing has come on {second} for {seconds:.0f} s"
         if len(second_ns) < self._min_waiting:
             return None
