@@ -158,6 +158,39 @@ def domain() -> int:
 
 
 @pytest.fixture
+def context(monkeypatch, domain):
+    """For nodes in this process."""
+    import rclpy
+
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.fixture
+def make_tracker(context):
+    """Return a function that makes a tracker node in this process with these parameters."""
+    from rclpy.parameter import Parameter
+
+    from superpoint_ros.ros.tracker_node import TrackerNode
+
+    nodes = []
+
+    def make(**parameters):
+        values = {"odometry.mode": "homography", **parameters}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        nodes.append(TrackerNode(context=context, parameter_overrides=overrides))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.stop_work()
+        node.destroy_node()
+
+
+@pytest.fixture
 def graph(tmp_path):
     pytest.importorskip("rclpy", reason="needs ROS 2")
     pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip install .")

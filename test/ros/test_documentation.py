@@ -45,15 +45,6 @@ def weights(tmp_path):
     return path
 
 
-@pytest.fixture
-def context(monkeypatch, domain):
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
-    yield context
-    context.try_shutdown()
-
-
 def _interface(node):
     """Return {(direction, name, type)} of a node, without what every node has."""
     name, namespace = node.get_name(), node.get_namespace()

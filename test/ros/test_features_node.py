@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip install .")
 
-import rclpy
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
@@ -23,16 +22,12 @@ pytestmark = pytest.mark.ros
 
 
 @pytest.fixture
-def node(monkeypatch, tiny_weights, domain):
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
+def node(context, tiny_weights):
     weights = Parameter("weights", value=str(tiny_weights))
     node = FeaturesNode(context=context, parameter_overrides=[weights])
     yield node
     node.stop_work()
     node.destroy_node()
-    context.try_shutdown()
 
 
 def test_a_camera_that_is_there_but_silent_is_reported(node, monkeypatch):

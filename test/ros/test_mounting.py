@@ -26,14 +26,10 @@ AHEAD[2, 3] = 2.0
 
 
 @pytest.fixture
-def node(monkeypatch, domain):
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
+def node(context):
     node = rclpy.create_node("mounting", context=context)
     yield node
     node.destroy_node()
-    context.try_shutdown()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 
 from superpoint_ros.config import ConfigError
 from superpoint_ros.ros import vo_node
@@ -23,29 +22,13 @@ from superpoint_ros.ros.tracker_node import TrackerNode
 pytestmark = pytest.mark.ros
 
 
-@pytest.fixture
-def make_node(monkeypatch, domain):
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
-    nodes = []
-
-    def make(**parameters):
-        values = {"odometry.mode": "homography", **parameters}
-        overrides = [Parameter(name, value=value) for name, value in values.items()]
-        nodes.append(TrackerNode(context=context, parameter_overrides=overrides))
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        node.stop_work()
-        node.destroy_node()
-    context.try_shutdown()
+def fail():
+    raise RuntimeError("a bug")
 
 
 @pytest.mark.parametrize("autostart", [True, False])
-def test_a_transition_that_is_not_legal_is_refused(make_node, capfd, autostart):
-    node = make_node(autostart=autostart)
+def test_a_transition_that_is_not_legal_is_refused(make_tracker, capfd, autostart):
+    node = make_tracker(autostart=autostart)
     node.start()
     for transition in (
         Transition(id=Transition.TRANSITION_CONFIGURE),
@@ -64,12 +47,9 @@ def test_a_transition_that_is_not_legal_is_refused(make_node, capfd, autostart):
     assert not node.is_active
 
 
-def test_a_bug_in_a_transition_shows_its_traceback(make_node, monkeypatch, capfd):
+def test_a_bug_in_a_transition_shows_its_traceback(make_tracker, monkeypatch, capfd):
     """Rclpy takes what a transition raises for an answer and says nothing of it."""
-    node = make_node(autostart=False)
-
-    def fail():
-        raise RuntimeError("a bug")
+    node = make_tracker(autostart=False)
 
     with monkeypatch.context() as patch:
         patch.setattr(node, "_make_outputs", fail)
@@ -87,11 +67,8 @@ def test_a_bug_in_a_transition_shows_its_traceback(make_node, monkeypatch, capfd
     assert "RuntimeError: a bug" in err
 
 
-def test_a_bug_while_starting_is_told_once(make_node, monkeypatch, capfd):
-    node = make_node()
-
-    def fail():
-        raise RuntimeError("a bug")
+def test_a_bug_while_starting_is_told_once(make_tracker, monkeypatch, capfd):
+    node = make_tracker()
 
     monkeypatch.setattr(node, "_make_outputs", fail)
     with pytest.raises(RuntimeError, match="a bug"):
@@ -116,8 +93,8 @@ def test_an_empty_list_in_a_parameter_file_is_named(tmp_path, monkeypatch, domai
     assert "leave the line out" in str(error.value)
 
 
-def test_an_idle_node_says_so(make_node):
-    node = make_node(autostart=False)
+def test_an_idle_node_says_so(make_tracker):
+    node = make_tracker(autostart=False)
     sent = []
     node.trigger_configure()
     publisher = node._diagnostics._publisher

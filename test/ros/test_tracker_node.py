@@ -26,7 +26,6 @@ from tf2_msgs.msg import TFMessage
 from superpoint_ros.data import Features, TrackingState
 from superpoint_ros.ros import conversions
 from superpoint_ros.ros.observing import LocalFeatures
-from superpoint_ros.ros.tracker_node import TrackerNode
 from superpoint_ros.srv import ResetPose
 
 pytestmark = pytest.mark.ros
@@ -34,27 +33,6 @@ pytestmark = pytest.mark.ros
 SIZE_HW = (48, 80)
 K = np.array([[60.0, 0.0, 39.5], [0.0, 60.0, 23.5], [0.0, 0.0, 1.0]])
 SECOND = 1_000_000_000
-
-
-@pytest.fixture
-def make_node(monkeypatch, domain):
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
-    nodes = []
-
-    def make(**parameters):
-        values = {"odometry.mode": "homography", **parameters}
-        overrides = [Parameter(name, value=value) for name, value in values.items()]
-        node = TrackerNode(context=context, parameter_overrides=overrides)
-        nodes.append(node)
-        return node
-
-    yield make
-    for node in nodes:
-        node.stop_work()
-        node.destroy_node()
-    context.try_shutdown()
 
 
 def local_features(stamp_ns, count=60, seed=7):
@@ -80,6 +58,12 @@ def depth_message(stamp_ns):
     )
     message.encoding, message.width = "16UC1", SIZE_HW[1]
     return message
+
+
+def give_frame(node, number):
+    """Give a frame with depth; ten a second."""
+    node.take_features(local_features(number * SECOND // 10))
+    node._on_partner(depth_message(number * SECOND // 10))
 
 
 def start(node):
@@ -118,8 +102,8 @@ def hold(node):
     return is_in_hand, may_go_on
 
 
-def test_a_frame_in_hand_when_time_jumps_back_does_not_swallow_the_reset(make_node):
-    node = make_node(base_frame="")
+def test_a_frame_in_hand_when_time_jumps_back_does_not_swallow_the_reset(make_tracker):
+    node = make_tracker(base_frame="")
     start(node)
     is_in_hand, may_go_on = hold(node)
     node.take_features(local_features(100 * SECOND))
@@ -132,9 +116,9 @@ def test_a_frame_in_hand_when_time_jumps_back_does_not_swallow_the_reset(make_no
     assert node.counters["dropped"] == 1
 
 
-def test_depth_that_pairs_out_of_order_makes_a_late_frame(make_node):
+def test_depth_that_pairs_out_of_order_makes_a_late_frame(make_tracker):
     """At 100 Hz and a slop of 20 ms a depth image may fit the frame before the last one."""
-    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": ""})
     start(node)
     ms = 1_000_000
     for stamp_ns in (SECOND, SECOND + 10 * ms):
@@ -146,9 +130,9 @@ def test_depth_that_pairs_out_of_order_makes_a_late_frame(make_node):
 
 
 @pytest.mark.parametrize("transport", ["raw", "compressed", "compressedDepth"])
-def test_depth_comes_by_every_transport(make_node, transport):
+def test_depth_comes_by_every_transport(make_tracker, transport):
     values = {"odometry.mode": "rgbd", "base_frame": "", "depth_transport": transport}
-    node = make_node(**values)
+    node = make_tracker(**values)
     start(node)
     base = node.resolve_topic_name("depth/image")
     topic = base if transport == "raw" else f"{base}/{transport}"
@@ -173,8 +157,8 @@ def test_depth_comes_by_every_transport(make_node, transport):
 
 
 @pytest.mark.parametrize("is_rectified", [False, True])
-def test_rectified_images_are_seen_by_p(make_node, is_rectified):
-    node = make_node(base_frame="", image_rectified=is_rectified)
+def test_rectified_images_are_seen_by_p(make_tracker, is_rectified):
+    node = make_tracker(base_frame="", image_rectified=is_rectified)
     start(node)
     P = np.array([[55.0, 0.0, 41.0, 0.0], [0.0, 55.0, 23.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
     height, width = SIZE_HW
@@ -190,18 +174,17 @@ def test_rectified_images_are_seen_by_p(make_node, is_rectified):
     assert (moved == 0.0) if is_rectified else (moved > 0.5)
 
 
-def test_the_path_is_as_long_as_it_may_be(make_node):
-    node = make_node(**{"odometry.mode": "rgbd", "base_frame": "", "path_max_length": 3})
+def test_the_path_is_as_long_as_it_may_be(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": "", "path_max_length": 3})
     start(node)
     for number in range(1, 8):
-        node.take_features(local_features(number * SECOND // 10))
-        node._on_partner(depth_message(number * SECOND // 10))
+        give_frame(node, number)
         assert wait(lambda number=number: len(node._odometry_stamps) == number)
     assert len(node._path._poses) == 3
 
 
-def test_tf_can_be_switched_on_later(make_node):
-    node = make_node(**{"odometry.mode": "rgbd", "base_frame": "", "publish_tf": False})
+def test_tf_can_be_switched_on_later(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": "", "publish_tf": False})
     start(node)
     sent = []
     node.create_subscription(TFMessage, "/tf", sent.append, 10)
@@ -212,8 +195,7 @@ def test_tf_can_be_switched_on_later(make_node):
     executor = rclpy.executors.SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     for number in range(1, 100):
-        node.take_features(local_features(number * SECOND // 10))
-        node._on_partner(depth_message(number * SECOND // 10))
+        give_frame(node, number)
         executor.spin_once(timeout_sec=0.05)
         if sent:
             break
@@ -221,8 +203,8 @@ def test_tf_can_be_switched_on_later(make_node):
     assert sent[0].transforms[0].child_frame_id == "camera"
 
 
-def test_cleanup_leaves_nothing_behind(make_node):
-    node = make_node(**{"odometry.mode": "rgbd"})
+def test_cleanup_leaves_nothing_behind(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd"})
 
     def count():
         of_node = (node.publishers, node.subscriptions, node.services, node.timers)
@@ -239,8 +221,8 @@ def test_cleanup_leaves_nothing_behind(make_node):
 
 
 @pytest.mark.parametrize("step", ["create_publisher", "create_subscription", "create_service"])
-def test_a_set_up_that_fails_half_way_leaves_nothing_behind(make_node, monkeypatch, step):
-    node = make_node(**{"odometry.mode": "rgbd"})
+def test_a_set_up_that_fails_half_way_leaves_nothing_behind(make_tracker, monkeypatch, step):
+    node = make_tracker(**{"odometry.mode": "rgbd"})
 
     def count():
         of_node = (node.publishers, node.subscriptions, node.services, node.timers)
@@ -265,16 +247,16 @@ def test_a_set_up_that_fails_half_way_leaves_nothing_behind(make_node, monkeypat
     assert count() == before
 
 
-def test_shutdown_ends_the_work(make_node):
-    node = make_node()
+def test_shutdown_ends_the_work(make_tracker):
+    node = make_tracker()
     before = threading.active_count(), len(list(node.subscriptions))
     start(node)
     node.trigger_shutdown()
     assert (threading.active_count(), len(list(node.subscriptions))) == before
 
 
-def test_an_inactive_node_leaves_the_frames_that_wait(make_node):
-    node = make_node(base_frame="")
+def test_an_inactive_node_leaves_the_frames_that_wait(make_tracker):
+    node = make_tracker(base_frame="")
     start(node)
     is_in_hand, may_go_on = hold(node)
     for number in range(1, 5):
@@ -299,8 +281,8 @@ def features_of_length(stamp_ns, dim):
 
 
 @pytest.mark.parametrize("mode", ["rgbd", "homography"])
-def test_another_network_starts_a_new_map(make_node, mode):
-    node = make_node(**{"odometry.mode": mode, "base_frame": ""})
+def test_another_network_starts_a_new_map(make_tracker, mode):
+    node = make_tracker(**{"odometry.mode": mode, "base_frame": ""})
     start(node)
     results = record_statuses(node)
     for number, dim in enumerate((16, 16, 32, 32), start=1):
@@ -324,8 +306,8 @@ def record_statuses(node):
     return results
 
 
-def test_a_frame_that_fails_is_told_until_the_next_good_one(make_node):
-    node = make_node(base_frame="")
+def test_a_frame_that_fails_is_told_until_the_next_good_one(make_tracker):
+    node = make_tracker(base_frame="")
     start(node)
     track = node._odometry.track
 
@@ -341,14 +323,13 @@ def test_a_frame_that_fails_is_told_until_the_next_good_one(make_node):
     assert wait(lambda: not node.problems.sentences())
 
 
-def test_a_pause_leaves_the_map_as_it_is(make_node):
-    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+def test_a_pause_leaves_the_map_as_it_is(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": ""})
     start(node)
     results = record_statuses(node)
 
     def feed(number):
-        node.take_features(local_features(number * SECOND // 10))
-        node._on_partner(depth_message(number * SECOND // 10))
+        give_frame(node, number)
         return wait(lambda: len(results) == number)
 
     node._on_reset(None, None)
@@ -356,8 +337,7 @@ def test_a_pause_leaves_the_map_as_it_is(make_node):
     assert feed(2)
     is_in_hand, may_go_on = hold(node)
     for number in (3, 4, 5):
-        node.take_features(local_features(number * SECOND // 10))
-        node._on_partner(depth_message(number * SECOND // 10))
+        give_frame(node, number)
     assert is_in_hand.wait(10.0)
     node._on_pause(None, None)
     assert node.counters["dropped"] == 2  # those that waited
@@ -372,8 +352,8 @@ def test_a_pause_leaves_the_map_as_it_is(make_node):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_pose_that_is_not_finite_is_refused(make_node, value):
-    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+def test_a_pose_that_is_not_finite_is_refused(make_tracker, value):
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": ""})
     start(node)
     node._on_reset_to_pose(ResetPose.Request(yaw=value), None)
     assert node._pending_reset is None
@@ -389,15 +369,14 @@ def record_poses(node):
     return poses
 
 
-def test_a_pose_of_zeros_is_what_a_reset_gives(make_node):
+def test_a_pose_of_zeros_is_what_a_reset_gives(make_tracker):
     """Also of the camera itself, whose own axes are not those of a body."""
-    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": ""})
     start(node)
     poses = record_poses(node)
 
     def feed(number):
-        node.take_features(local_features(number * SECOND // 10))
-        node._on_partner(depth_message(number * SECOND // 10))
+        give_frame(node, number)
         assert wait(lambda: len(poses) == number)
         return conversions.pose_from_message(poses[-1].pose.pose)
 
@@ -413,8 +392,8 @@ def test_a_pose_of_zeros_is_what_a_reset_gives(make_node):
     np.testing.assert_allclose(T[:3, 2], [0.0, 1.0, 0.0], atol=1e-6)  # to the left
 
 
-def test_nothing_is_guessed_while_lost(make_node):
-    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+def test_nothing_is_guessed_while_lost(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": ""})
     start(node)
     poses, transforms = record_poses(node), []
     node._tf = SimpleNamespace(sendTransform=transforms.append)
@@ -438,8 +417,8 @@ def test_nothing_is_guessed_while_lost(make_node):
     assert results[-1].map_id == 0
 
 
-def test_tf_has_its_time_from_the_first_frame_on(make_node):
-    node = make_node(**{"odometry.mode": "rgbd", "tf_timeout": 0.5})
+def test_tf_has_its_time_from_the_first_frame_on(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "tf_timeout": 0.5})
     start(node)
     time.sleep(0.6)  # the camera is started later
     finder = node._mountings
@@ -451,16 +430,16 @@ def test_tf_has_its_time_from_the_first_frame_on(make_node):
     assert finder.mounting.child_frame == "base_link"
 
 
-def test_a_homography_asks_nothing_of_tf(make_node):
-    node = make_node(tf_timeout=600.0)
+def test_a_homography_asks_nothing_of_tf(make_tracker):
+    node = make_tracker(tf_timeout=600.0)
     start(node)
     node.take_features(local_features(1 * SECOND))
     assert wait(lambda: node.counters["tracked"] == 1)
     assert not node.problems.sentences()
 
 
-def test_depth_of_another_lens_is_noticed(make_node):
-    node = make_node(**{"odometry.mode": "rgbd", "base_frame": ""})
+def test_depth_of_another_lens_is_noticed(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": ""})
     start(node)
     height, width = SIZE_HW
     other = K.copy()
