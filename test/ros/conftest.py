@@ -15,6 +15,7 @@ import time
 import pytest
 
 PATIENCE_S = 120.0  # ends a test that hangs; a slow computer is no failure
+ANSWER_S = 20.0  # until a service is asked again
 _counter = itertools.count(os.getpid())
 
 
@@ -128,9 +129,12 @@ class Graph:
     def call(self, service_type, name, request):
         client = self.node.create_client(service_type, name)
         assert self.wait(client.service_is_ready), f"{name} is not there"
-        future = client.call_async(request)
-        assert self.wait(future.done), f"{name} does not answer"
-        return future.result()
+        # Fast DDS drops an answer whose reader the server has not found within 100 ms: ask again
+        for _ in range(int(PATIENCE_S / ANSWER_S)):
+            future = client.call_async(request)
+            if self.wait(future.done, ANSWER_S):
+                return future.result()
+        raise AssertionError(f"{name} does not answer")
 
     def interrupt(self, process, times=1, gap=0.1):
         """Send SIGINT and return exit code and output."""
