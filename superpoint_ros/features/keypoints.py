@@ -27,7 +27,8 @@ class KeypointConfig(Config):
     )
     nms_radius: int = option(
         3,
-        "no two keypoints lie this close or closer, pixels (largest of dx and dy); 0: off",
+        "no two keypoints lie this close or closer, pixels (largest of dx and dy), before the "
+        "sub-pixel step; 0: off",
         minimum=0,
         maximum=64,
         dynamic=True,

@@ -20,6 +20,7 @@ from superpoint_ros.features.aliked import ALIKED_DIMS, load_aliked
 from superpoint_ros.features.peaks import BORDER_PX, find_peaks, suppress_close
 from superpoint_ros.image import to_grey
 
+_MIN_SIDE_ORB = 16  # pixels; OpenCV raises where a level of its pyramid vanishes
 CLASSICAL_DESCRIBED = ("rootsift", "orb", "akaze")
 CLASSICAL_DETECTORS = ("fast", "harris", "shi-tomasi")
 LEARNED_DESCRIBED = tuple(ALIKED_DIMS)  # need weights that are not shipped
@@ -118,7 +119,14 @@ def _make_rootsift(max_keypoints: int, nms_radius: int) -> _Find:
 
 def _make_orb(max_keypoints: int, nms_radius: int) -> _Find:
     detector = cv2.ORB.create(nfeatures=max_keypoints or 100_000)
-    return _detect_and_describe(detector, 256, lambda bits: _bits_to_signs(bits, 256))
+    find = _detect_and_describe(detector, 256, lambda bits: _bits_to_signs(bits, 256))
+
+    def find_in_any_size(grey: Array) -> tuple[Array, Array, Array]:
+        if min(grey.shape) < _MIN_SIDE_ORB:
+            return np.empty((0, 2)), np.empty(0), np.empty((0, 256), np.float32)
+        return find(grey)
+
+    return find_in_any_size
 
 
 def _make_akaze(max_keypoints: int, nms_radius: int) -> _Find:

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras as sensor_msgs/CameraInfo describes them: intrinsics, distortion and its inverse.
 
-`plumb_bob` (Brown-Conrady, 4 or 5 coefficients), `rational_polynomial` (8) and `equidistant`
-(Kannala-Brandt, 4; `fisheye` is the same). The inverse is a Newton iteration of our own, because
-OpenCV's fixed-point one neither converges at strong distortion nor says so.
+`plumb_bob` and `rational_polynomial` (Brown-Conrady, 4, 5 or 8 coefficients under either name, as
+drivers mix them) and `equidistant` (Kannala-Brandt, 4; `fisheye` is the same). The inverse is a
+Newton iteration of our own, because OpenCV's fixed-point one neither converges at strong
+distortion nor says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ import numpy as np
 
 from superpoint_ros.data import Array
 
-_COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+_BROWN_CONRADY = (4, 5, 8, 12, 14)
+_COEFFICIENTS = {
+    "plumb_bob": _BROWN_CONRADY,
+    "rational_polynomial": _BROWN_CONRADY,
+    "equidistant": (4,),
+}
 _ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "radtan": "plumb_bob"}
 _WIDEST = np.radians(89.9)  # off the axis; beyond, no pinhole image goes
 _RADII = 4000
@@ -26,6 +32,7 @@ _OUTLINE_POINTS = 32  # of each side
 _OUTLINE_HALVINGS = 12  # to a tenth of a pixel
 _NEWTON_ITERATIONS = 20
 _NEWTON_TOLERANCE = 1e-10  # on the normalised plane: 1e-7 px
+_MIN_SHARE_WITH_RAY = 0.05  # of the pixels; the widest lenses see more
 _MAX_RESIDUAL = 1e-6  # on the normalised plane: what did not get there has no inverse
 
 
@@ -69,6 +76,13 @@ class Camera:
             )
         if not np.isfinite(distortion).all():
             raise CalibrationError(f"{where}: the distortion coefficients hold NaN; {cure}")
+        if K[1, 0] or K[2, 0] or K[2, 1]:
+            raise CalibrationError(
+                f"{where}: K is not fx 0 cx, 0 fy cy, 0 0 1, row by row: is it written column by "
+                f"column? {cure}"
+            )
+        if not K[2, 2]:
+            K = K + np.diag([0.0, 0.0, 1.0])  # some drivers leave it out
         model = _ALIASES.get(self.model, self.model)
         if not distortion.any():
             distortion = distortion[:0]
@@ -78,12 +92,14 @@ class Camera:
                 f"{where}: distortion model '{self.model}' is not one of {known}; recalibrate "
                 "with one of them, or feed rectified images"
             )
-        elif len(distortion) not in _COEFFICIENTS[model]:
+        elif model == "equidistant" and not distortion[4:].any():
+            distortion = distortion[:4]
+        if distortion.size and len(distortion) not in _COEFFICIENTS[model]:
             counts = " or ".join(map(str, _COEFFICIENTS[model]))
             raise CalibrationError(
                 f"{where}: {model} has {counts} coefficients, got {len(distortion)}; {cure}"
             )
-        elif model == "rational_polynomial" and distortion[8:].any():
+        if distortion[8:].any():
             raise CalibrationError(
                 f"{where}: thin-prism and tilt coefficients (beyond 8) are not supported; "
                 "recalibrate with 8, or feed rectified images"
@@ -102,7 +118,8 @@ class Camera:
                 camera_info is that of the raw ones: P holds for them, K, D and R do not.
 
         Raises:
-            CalibrationError: Zero or NaN intrinsics, unknown model, wrong number of coefficients.
+            CalibrationError: Zero or NaN intrinsics, unknown model, wrong number of coefficients,
+                or coefficients by which hardly a pixel has a ray.
         """
 
         def read(name: str) -> Array:
@@ -113,6 +130,7 @@ class Camera:
 
         frame_id = str(getattr(getattr(message, "header", None), "frame_id", ""))
         K, R, P = read("k"), read("r"), read("p")
+        image_size_hw = (int(message.height), int(message.width))
         if K.size != 9:
             raise CalibrationError(
                 f"camera_info of frame '{frame_id}': K has {K.size} numbers, expected 9"
@@ -123,15 +141,24 @@ class Camera:
             has_rotation, distortion = False, np.zeros(0)
             if P.size == 12 and P.reshape(3, 4)[0, 0] > 0.0:
                 K = P.reshape(3, 4)[:, :3]
-        return cls(
-            K=K.reshape(3, 3),
+        to_image, image_size_hw = _read_window(message, image_size_hw)
+        camera = cls(
+            K=to_image @ K.reshape(3, 3),
             distortion=distortion,
             model=str(message.distortion_model),
-            image_size_hw=(int(message.height), int(message.width)),
+            image_size_hw=image_size_hw,
             R_rect_cam=R.reshape(3, 3) if has_rotation else np.eye(3),
-            P=P.reshape(3, 4) if P.size == 12 else np.zeros((3, 4)),
+            P=to_image @ P.reshape(3, 4) if P.size == 12 else np.zeros((3, 4)),
             frame_id=frame_id,
         )
+        lens = camera.K.tobytes(), camera.distortion.tobytes(), camera.model
+        if _share_with_ray(*lens, camera.image_size_hw) < _MIN_SHARE_WITH_RAY:
+            raise CalibrationError(
+                f"camera_info of frame '{frame_id}': by the distortion coefficients "
+                f"{', '.join(f'{number:g}' for number in camera.distortion)} hardly a pixel has a "
+                "ray; calibrate the camera (camera_calibration) or correct its calibration file"
+            )
+        return camera
 
     def undistort(self, pixels: Array) -> Array:
         """Move pixels of the raw image into the ideal pinhole image of the same `K`.
@@ -267,6 +294,32 @@ class Camera:
         return points
 
 
+def _read_window(message: Any, full_size_hw: tuple[int, int]) -> tuple[Array, tuple[int, int]]:
+    """Return what part of the sensor the images hold, by `roi` and `binning` of a CameraInfo.
+
+    K, P, width and height of the message are those of the whole sensor.
+
+    Returns:
+        (3, 3) pixels of the whole sensor to pixels of the image, and the image's (height, width).
+        A binned pixel is centred on those it sums.
+    """
+    roi = getattr(message, "roi", None)
+    height, width = full_size_hw
+    left = top = 0
+    if roi is not None and roi.width and roi.height:  # zeros: the whole image
+        left, top, height, width = map(int, (roi.x_offset, roi.y_offset, roi.height, roi.width))
+    bins_x = max(int(getattr(message, "binning_x", 0)), 1)
+    bins_y = max(int(getattr(message, "binning_y", 0)), 1)
+    to_image = np.array(
+        [
+            [1.0 / bins_x, 0.0, -(left + 0.5 * (bins_x - 1)) / bins_x],
+            [0.0, 1.0 / bins_y, -(top + 0.5 * (bins_y - 1)) / bins_y],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+    return to_image, (height // bins_y, width // bins_x)
+
+
 # Nodes make the camera anew with every camera_info; the outline is that of a calibration.
 @functools.lru_cache(maxsize=8)
 def _outline(K: bytes, distortion: bytes, model: str, image_size_hw: tuple[int, int]) -> Array:
@@ -290,6 +343,18 @@ def _outline(K: bytes, distortion: bytes, model: str, image_size_hw: tuple[int, 
         low, high = np.where(has_ray, share, low), np.where(has_ray, high, share)
     towards = outline - centre
     return np.asarray(outline[np.argsort(np.arctan2(towards[:, 1], towards[:, 0]))])
+
+
+@functools.lru_cache(maxsize=8)
+def _share_with_ray(
+    K: bytes, distortion: bytes, model: str, image_size_hw: tuple[int, int]
+) -> float:
+    """Return the share of the image's pixels that the model has an inverse for."""
+    camera = Camera(np.frombuffer(K).reshape(3, 3), np.frombuffer(distortion), model)
+    height, width = image_size_hw
+    x, y = np.meshgrid(np.linspace(0, width - 1, 16), np.linspace(0, height - 1, 12))
+    rays = camera.undistort(np.column_stack([x.ravel(), y.ravel()]))
+    return float(np.isfinite(rays).all(axis=1).mean())
 
 
 @functools.lru_cache(maxsize=8)

@@ -43,6 +43,13 @@ class DepthConfig(Config):
         maximum=1.0,
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.minimum >= self.maximum:
+            raise ConfigError(
+                f"depth.minimum: {self.minimum:g} m is not below the maximum {self.maximum:g} m"
+            )
+
     def sigma(self, depth: Array) -> Array:
         """Return the standard deviation of `depth`, metres.
 

@@ -55,6 +55,16 @@ def test_features_have_unit_descriptors_falling_scores_and_the_limit(name: str) 
     assert empty.descriptors.shape == (0, extract.descriptor_dim)
 
 
+@pytest.mark.parametrize("name", [*CLASSICAL_DESCRIBED, *CLASSICAL_DETECTORS])
+@pytest.mark.parametrize("size", [(1, 200), (200, 1), (1, 1), (15, 15), (16, 90)])
+def test_narrow_images_give_what_they_have(name: str, size: tuple[int, int]) -> None:
+    if not is_available(name):
+        pytest.skip(f"OpenCV {cv2.__version__} has no {name}")
+    image = np.random.default_rng(1).integers(0, 255, size, np.uint8)
+    features = make_peer(name, max_keypoints=50)(image)
+    assert features.image_size_hw == size
+
+
 def test_cosines_of_bits_are_hamming_distances() -> None:
     packed = np.random.default_rng(0).integers(0, 256, (2, 61), np.uint8)
     packed[:, -1] &= 0b00111111  # AKAZE: 486 bits, the first of a byte is its lowest

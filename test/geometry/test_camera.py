@@ -128,7 +128,11 @@ def test_from_message_of_ros_2_and_ros_1() -> None:
         ({"k": [np.nan] * 9}, "NaN"),
         ({"k": []}, "0 numbers"),
         ({"distortion_model": "double_sphere"}, "double_sphere"),
-        ({"d": [0.1, 0.2]}, "4 or 5 coefficients, got 2"),
+        ({"d": [0.1, 0.2]}, "4 or 5 or 8 or 12 or 14 coefficients, got 2"),
+        ({"d": [0.1] * 8, "distortion_model": "equidistant"}, "equidistant has 4"),
+        ({"d": [0.1] * 9 + [0.0] * 3}, "beyond 8"),
+        ({"d": [-350.0, 120.0, 0.0, 0.0, 0.0]}, "-350, 120, 0, 0, 0 hardly a pixel has a ray"),
+        ({"k": K.T.ravel().tolist()}, "column by column"),
         ({"d": [np.nan] * 5}, "NaN"),
     ],
 )
@@ -137,6 +141,62 @@ def test_bad_calibrations_are_named(changes: dict[str, object], words: str) -> N
         Camera.from_message(message(**changes))
     assert "camera_optical" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial"])
+@pytest.mark.parametrize(
+    "coefficients", [PLUMB_BOB[:4], PLUMB_BOB, RATIONAL, RATIONAL + [0.0] * 4]
+)
+def test_drivers_mix_the_names_of_brown_conrady(model: str, coefficients: list[float]) -> None:
+    """Orbbec's and MultiSense's drivers publish eight numbers as plumb_bob."""
+    camera = Camera.from_message(message(distortion_model=model, d=coefficients))
+    normalized = (grid() - K[:2, 2]) / K[[0, 1], [0, 1]]
+    expected, _ = cv2.projectPoints(
+        np.column_stack([normalized, np.ones(len(normalized))]),
+        np.zeros(3),
+        np.zeros(3),
+        K,
+        np.array(coefficients),
+    )
+    np.testing.assert_allclose(camera.distort(grid()), expected[:, 0], atol=1e-8)
+
+
+def test_what_drivers_leave_out_or_add() -> None:
+    padded = message(distortion_model="equidistant", d=EQUIDISTANT + [0.0] * 4)
+    np.testing.assert_array_equal(Camera.from_message(padded).distortion, EQUIDISTANT)
+    without = K.copy()
+    without[2, 2] = 0.0
+    np.testing.assert_array_equal(Camera.from_message(message(k=without.ravel())).K, K)
+
+
+def window(**values: int) -> SimpleNamespace:
+    names = ("x_offset", "y_offset", "height", "width")
+    return SimpleNamespace(**{name: values.get(name, 0) for name in names}, do_rectify=False)
+
+
+def test_a_window_of_the_sensor_and_binned_pixels() -> None:
+    """K is of the whole sensor; a ray meets the image where the pixels it falls on are put."""
+    P = np.column_stack([K, [-50.0, 0.0, 0.0]])
+    whole = Camera.from_message(message(p=P.ravel().tolist(), roi=window(), binning_x=0))
+    roi = window(x_offset=100, y_offset=60, height=240, width=320)
+    part = Camera.from_message(message(p=P.ravel().tolist(), roi=roi, binning_x=2, binning_y=4))
+    assert whole.image_size_hw == (480, 640)
+    assert part.image_size_hw == (60, 160)
+    np.testing.assert_array_equal(whole.K, K)
+    np.testing.assert_array_equal(whole.P, P)
+    # The first pixel of the image covers the columns 100 and 101 and the rows 60 to 63.
+    in_image = np.array([[0.0, 0.0], [159.0, 59.0], [80.0, 20.0]])
+    on_sensor = np.array([100.5, 61.5]) + in_image * [2.0, 4.0]
+    np.testing.assert_allclose(
+        part._to_normalized(part.undistort(in_image)),
+        whole._to_normalized(whole.undistort(on_sensor)),
+        atol=1e-9,
+    )
+    assert part.P[0, 3] / part.P[0, 0] == pytest.approx(whole.P[0, 3] / whole.P[0, 0])
+    rectified = Camera.from_message(
+        message(p=P.ravel().tolist(), roi=roi, binning_x=2, binning_y=4), is_rectified=True
+    )
+    np.testing.assert_allclose(rectified.K, part.K, atol=1e-9)
 
 
 def test_rectified_images_have_the_projection_of_their_camera_info() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Features
 from superpoint_ros.geometry.camera import Camera
 from superpoint_ros.odometry.observation import DepthConfig, make_observation, sample_depth
@@ -51,6 +52,12 @@ def test_depth_is_looked_up_at_the_raw_keypoint() -> None:
     np.testing.assert_allclose(observation.depth, [5.0, 1.0])
     assert observation.pixels[0, 0] > 75.0
     assert observation.stamp_ns == 7
+
+
+@pytest.mark.parametrize("limits", [{"minimum": 12.0}, {"minimum": 1.0, "maximum": 0.5}])
+def test_limits_of_depth_that_nothing_meets(limits: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"depth.minimum: .* is not below the maximum"):
+        DepthConfig(**limits)
 
 
 def test_mono_has_no_depth_and_no_keypoints_are_fine() -> None:
