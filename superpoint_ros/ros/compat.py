@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import yaml
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -26,6 +27,7 @@ __all__ = [
     "SimpleFilter",
     "Subscriber",
     "TimeSynchronizer",
+    "bare_frame",
     "drop_stamps_after",
     "make_transform_broadcaster",
     "make_transform_buffer",
@@ -199,12 +201,17 @@ class StandInTransformBuffer:
     """The newest transform of every frame, from /tf and /tf_static.
 
     It answers where a sensor sits on its robot; it keeps no history and does not interpolate.
+
+    Args:
+        node: Which subscribes.
+        ignored_parent: What hangs on this frame is passed over; empty: nothing is.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, ignored_parent: str = "") -> None:
         from tf2_msgs.msg import TFMessage
 
         self._node = node
+        self._ignored_parent = ignored_parent
         self._parents: dict[str, tuple[str, Array]] = {}
         latched = QoSProfile(
             depth=100,
@@ -225,18 +232,23 @@ class StandInTransformBuffer:
     def add(self, message: Any) -> None:
         """Take over the transforms of a TFMessage; broken ones are passed over."""
         for stamped in message.transforms:
-            child, parent = _bare(stamped.child_frame_id), _bare(stamped.header.frame_id)
+            child, parent = bare_frame(stamped.child_frame_id), bare_frame(stamped.header.frame_id)
             try:
                 T_parent_child = transform_from_message(stamped.transform)
             except MessageError:
                 continue
-            if child and parent and child != parent:
+            if child and parent and child != parent and parent != self._ignored_parent:
                 self._parents[child] = (parent, T_parent_child)
 
     def has_frame(self, frame: str) -> bool:
         """Return whether any transform names the frame."""
-        frame = _bare(frame)
-        return frame in self._parents or any(p == frame for p, _ in self._parents.values())
+        frame = bare_frame(frame)
+        parents = dict(self._parents)  # the executor's thread adds to it
+        return frame in parents or any(parent == frame for parent, _ in parents.values())
+
+    def ancestors(self, frame: str) -> list[str]:
+        """Return the frames above one, nearest first; empty: it has no parent."""
+        return list(self._ancestors(frame))[1:]
 
     def lookup(self, target: str, source: str) -> Array | None:
         """Return T_target_source (4, 4), or None if the two are not connected."""
@@ -248,7 +260,7 @@ class StandInTransformBuffer:
 
     def _ancestors(self, frame: str) -> dict[str, Array]:
         """Return {ancestor: T_ancestor_frame}, nearest first, the frame itself included."""
-        frame = _bare(frame)
+        frame = bare_frame(frame)
         T_here_frame = np.eye(4)
         found = {frame: T_here_frame}
         while frame in self._parents:
@@ -261,7 +273,7 @@ class StandInTransformBuffer:
 
 
 class _Tf2Buffer:
-    """tf2_ros.Buffer behind the same two questions."""
+    """tf2_ros.Buffer behind the same questions."""
 
     def __init__(self, node: Node) -> None:
         import tf2_ros
@@ -276,22 +288,35 @@ class _Tf2Buffer:
 
     def has_frame(self, frame: str) -> bool:
         """Return whether any transform names the frame."""
-        known = self._buffer.all_frames_as_yaml()
-        return f"\n{_bare(frame)}:" in f"\n{known}" or f"parent: '{_bare(frame)}'" in known
+        frame, parents = bare_frame(frame), self._parents()
+        return frame in parents or frame in parents.values()
+
+    def ancestors(self, frame: str) -> list[str]:
+        """Return the frames above one, nearest first; empty: it has no parent."""
+        frame, parents = bare_frame(frame), self._parents()
+        found: list[str] = []
+        while frame in parents and parents[frame] not in found:
+            frame = parents[frame]
+            found.append(frame)
+        return found
+
+    def _parents(self) -> dict[str, str]:
+        known = yaml.safe_load(self._buffer.all_frames_as_yaml())
+        return {str(child): str(its["parent"]) for child, its in known.items()} if known else {}
 
     def lookup(self, target: str, source: str) -> Array | None:
         """Return T_target_source (4, 4), newest; None if the two are not connected."""
         from rclpy.time import Time
 
         try:
-            stamped = self._buffer.lookup_transform(_bare(target), _bare(source), Time())
+            stamped = self._buffer.lookup_transform(bare_frame(target), bare_frame(source), Time())
         except self._error:
             return None
         return transform_from_message(stamped.transform)
 
 
 def make_transform_buffer(node: Node) -> Any:
-    """Return something with `lookup(target, source)`, `has_frame(frame)` and `destroy()`.
+    """Return what answers `lookup`, `has_frame` and `ancestors` as `StandInTransformBuffer` does.
 
     Raises:
         ImportError: Neither tf2_ros nor tf2_msgs is installed.
@@ -315,6 +340,6 @@ def make_transform_broadcaster(node: Node) -> Any:
     return TransformBroadcaster(node)
 
 
-def _bare(frame: str) -> str:
+def bare_frame(frame: str) -> str:
     """Return a frame name without the leading slash of ROS 1."""
     return frame.lstrip("/")

@@ -219,11 +219,13 @@ def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _belongs_to_rclpy(name: str) -> bool:
     """Whether rclpy itself declares a parameter of this name."""
     return name in ("use_sim_time", "start_type_description_service") or name.startswith(
-        "qos_overrides."
+        ("qos_overrides./clock.", "qos_overrides./parameter_events.")
     )
 
 
 def _suggest(name: str, known: Collection[str]) -> str:
+    if name.startswith("qos_overrides."):
+        return "; QoS follows the publishers, or set image_reliability"
     close = difflib.get_close_matches(name, known, n=1)
     if not close:
         leaf = name.rpartition(".")[2]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,7 @@ class StampPairing:
         self._slop = slop
         self._names = names
         self._hint = hint
+        self._queue_size = queue_size
         self._sources = (SimpleFilter(), SimpleFilter())
         self._synchronizer: Any = (
             ApproximateTimeSynchronizer(list(self._sources), queue_size, slop)
@@ -55,6 +57,7 @@ class StampPairing:
         self._min_waiting = min(_MIN_WAITING, queue_size)
         self._newest_ns: list[int | None] = [None, None]
         self._silent_since_ns: int | None = None  # newest of the first when the second last came
+        self._is_negative = [False, False]  # whether the newest stamp is
         self._num_given = 0  # of the first topic, given to the synchroniser and not come back
         # Never held while calling the synchroniser: that calls back with its own lock held.
         self._lock = threading.Lock()
@@ -80,6 +83,9 @@ class StampPairing:
     def trouble(self) -> str | None:
         """Return why nothing pairs, with the gap as measured; None if all is well."""
         first_ns, second_ns = stamps_of(self._synchronizer)
+        for name, is_negative in zip(self._names, self._is_negative, strict=True):
+            if is_negative:
+                return f"stamps on {name} are negative: correct the clock of what publishes it"
         with self._lock:
             newest_first, newest_second = self._newest_ns
             since = self._silent_since_ns
@@ -97,15 +103,25 @@ class StampPairing:
         if len(second_ns) < self._min_waiting:
             return None
         nearest = min((b - a for a in first_ns for b in second_ns), key=abs)
-        return (
+        sentence = (
             f"{first} and {second} do not pair: newest stamps are "
             f"{(newest_second - newest_first) / 1e9:+.3f} s apart, the nearest "
             f"{nearest / 1e9:+.3f} s, sync_slop is {self._slop} s"
         )
+        span_ns = max(second_ns) - min(second_ns)
+        if min(second_ns) > newest_first and span_ns and len(second_ns) >= self._queue_size:
+            # What the first belongs to has gone already, unless their clocks differ.
+            late_ns = newest_second - newest_first
+            needed = math.ceil(1.5 * late_ns * (len(second_ns) - 1) / span_ns)
+            sentence += f"; if {first} come that late, raise sync_queue_size to {needed}"
+        return sentence
 
     def _add(self, index: int, message: Any) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
         with self._lock:
+            self._is_negative[index] = stamp_ns < 0
+            if stamp_ns < 0:  # message_filters raises on it
+                return
             newest, self._newest_ns[index] = self._newest_ns[index], stamp_ns
             has_jumped = newest is not None and newest - stamp_ns > JUMP_BACK_NS
             if index == 1 or has_jumped or self._silent_since_ns is None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions that suit their publishers: transport, reliability, and why nothing comes."""
+"""Subscriptions that suit their publishers: transport, QoS, and why nothing comes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from superpoint_ros.ros.links import JOINING, describe_subscription
 
@@ -27,7 +27,8 @@ class MatchingSubscription:
     """A subscription with sensor-data QoS that turns reliable when all its publishers are.
 
     Best effort loses messages larger than the transport's segment; reliable connects only to
-    reliable publishers. `refresh` is to be called now and then.
+    reliable publishers. If those are also transient local, so is the subscription: it hears what
+    was published once, before it. `refresh` is to be called now and then.
     """
 
     def __init__(
@@ -47,11 +48,11 @@ class MatchingSubscription:
         self._reliability = reliability
         self._subscription: Any = None
         self._is_reliable = reliability == "reliable"
+        self._is_latched = False
         # While one subscription takes over from another both deliver: (old one, since when).
         self._retiring: tuple[Any, float] | None = None
         self._recent_stamps: deque[tuple[int, int]] = deque(maxlen=8)
-        if reliability == "auto":
-            self._is_reliable = self._publishers_are_reliable()
+        self._is_reliable, self._is_latched = self._wanted_qos()
         self._subscribe()
 
     def refresh(self) -> str | None:
@@ -70,12 +71,11 @@ class MatchingSubscription:
                 f"{self.topic} carries {wrong[0].topic_type}, not {self._type_name()}: "
                 "set the transport parameter or remap the topic"
             )
-        if self._reliability == "auto":
-            is_reliable = self._publishers_are_reliable()
-            if is_reliable != self._is_reliable and self._retiring is None:
-                self._is_reliable = is_reliable
-                self._subscribe()
-        elif self._is_reliable and not self._publishers_are_reliable():
+        wanted = self._wanted_qos()
+        if wanted != (self._is_reliable, self._is_latched) and self._retiring is None:
+            self._is_reliable, self._is_latched = wanted
+            self._subscribe()
+        if self._reliability == "reliable" and not self._publishers_are_reliable():
             return (
                 f"{self.topic} is published best effort, but is subscribed reliable: "
                 "set the reliability parameter to auto"
@@ -85,9 +85,8 @@ class MatchingSubscription:
     @property
     def state(self) -> str:
         """`JOINING` while messages may be lost or come by two ways, then the reliability."""
-        is_changing = self._retiring is not None or (
-            self._reliability == "auto" and self._is_reliable != self._publishers_are_reliable()
-        )
+        wanted = self._wanted_qos()
+        is_changing = self._retiring is not None or wanted != (self._is_reliable, self._is_latched)
         return JOINING if is_changing else describe_subscription(self._subscription)
 
     def destroy(self) -> None:
@@ -103,6 +102,16 @@ class MatchingSubscription:
             info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos
         )
 
+    def _wanted_qos(self) -> tuple[bool, bool]:
+        """Return whether to subscribe reliable, and whether transient local."""
+        are_reliable = self._publishers_are_reliable()
+        is_reliable = are_reliable if self._reliability == "auto" else self._is_reliable
+        infos = self._node.get_publishers_info_by_topic(self.topic)
+        are_latched = all(
+            info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in infos
+        )
+        return is_reliable, is_reliable and are_reliable and are_latched
+
     def _type_name(self) -> str:
         package, _, _ = self._type.__module__.partition(".")
         return f"{package}/msg/{self._type.__name__}"
@@ -114,6 +123,9 @@ class MatchingSubscription:
             depth=self._depth,
             reliability=(
                 ReliabilityPolicy.RELIABLE if self._is_reliable else ReliabilityPolicy.BEST_EFFORT
+            ),
+            durability=(
+                DurabilityPolicy.TRANSIENT_LOCAL if self._is_latched else DurabilityPolicy.VOLATILE
             ),
         )
         if self._subscription is not None:

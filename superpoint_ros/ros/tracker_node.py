@@ -27,8 +27,8 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Empty
 
-from superpoint_ros.config import Config, option
-from superpoint_ros.data import Array, Features, TrackingResult, TrackingState
+from superpoint_ros.config import Config, ConfigError, option
+from superpoint_ros.data import Array, Features, Observation, TrackingResult, TrackingState
 from superpoint_ros.decode import DecodeError
 from superpoint_ros.msg import Features as FeaturesMessage
 from superpoint_ros.msg import Homography, Matches, TrackerStatus
@@ -72,6 +72,7 @@ NODE_NAME = "tracker_node"
 _REFRESH_S = 0.25
 _SILENCE_S = 3.0
 _MAX_POOR = 5  # frames with too few features before somebody hears of it
+_UNTRACKED_NS = 2_000_000_000  # without a pose before somebody hears of it
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class TrackerConfig(Config):
         "a parameter file, which ROS cannot read: leave the line out)",
     )
     tf_timeout: float = option(
-        1.0,
+        3.0,
         "how long the first frame waits for base_frame <- camera in TF, seconds; a camera that TF "
         "does not know by then is published itself",
         minimum=0.0,
@@ -115,7 +116,9 @@ class TrackerConfig(Config):
         minimum=2,
     )
     queue_size: int = option(
-        30, "frames that may wait for the tracker; the oldest is dropped", minimum=1
+        2,
+        "frames that may wait for the tracker; the oldest is dropped, so that poses are of now",
+        minimum=1,
     )
     image_reliability: str = option(
         "auto", "QoS of camera subscriptions; auto follows the publishers", choices=RELIABILITIES
@@ -132,6 +135,15 @@ class TrackerConfig(Config):
         0.5, "time between messages on path and local_map, seconds", minimum=0.0, dynamic=True
     )
     odometry: OdometryConfig = dataclasses.field(default_factory=OdometryConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.odom_frame.strip("/"):
+            raise ConfigError("odom_frame: is empty; poses need a frame, such as odom")
+        if self.base_frame.strip("/") == self.odom_frame.strip("/"):
+            raise ConfigError(
+                f"base_frame: is {self.odom_frame}, as odom_frame is; TF needs two frames"
+            )
 
 
 @dataclass(frozen=True)
@@ -172,6 +184,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._is_paused = False
         self._pending_reset: tuple[Array | None] | None = None  # T_odom_body or None
         self._num_poor = 0  # frames in a row with too few features
+        self._untracked_since_ns: int | None = None
         self._last_result = TrackingResult(0, TrackingState.INITIALIZING)
         self._run = 0  # counts jumps back of time
         self._last_tracked_ns: int | None = None
@@ -179,7 +192,14 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self._map_due = 0.0
         self._last_frame = time.monotonic()
         self._mountings = self.own(
-            MountingFinder(self, config.base_frame, T_base_cam, config.tf_timeout, self.problems),
+            MountingFinder(
+                self,
+                config.base_frame,
+                T_base_cam,
+                config.tf_timeout,
+                self.problems,
+                config.odom_frame,
+            ),
             MountingFinder.destroy,
         )
         self._tf = self._make_broadcaster() if config.publish_tf else None
@@ -256,7 +276,8 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         for features in self._feature_subscriptions:
             hears[features.topic_name] = describe_subscription(features)
         num_waiting = 0 if self._worker is None else self._worker.num_waiting
-        return describe_links(self._outputs.values(), hears, num_waiting)
+        links = describe_links(self._outputs.values(), hears, num_waiting)
+        return {"state": self._last_result.state.name, **links}
 
     def _pair_with(self, topic: str, hint: str = "") -> StampPairing:
         config = self.config
@@ -441,7 +462,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             if self.config.odometry.mode == "stereo":
                 topics += f" and {self._right_infos.topic}"
             self.problems.report(
-                "camera_info", f"no usable camera_info came on {topics}: frames wait"
+                "camera_info", f"no usable camera_info came on {topics}: frames are dropped"
             )
             return
         try:
@@ -454,7 +475,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         self.problems.clear("frame")
         self._check_richness(observation.features)
         if self.config.odometry.mode != "homography":  # which has no pose to publish
-            self._mountings.find(header.frame_id, lambda: self._worker is not None)
+            self._find_mounting(header.frame_id)
         if not self._is_next(job):
             return
         dim = self._odometry.descriptor_dim
@@ -468,6 +489,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
         latency = {"features": float(job.frame.latency_ms), **watch.latency_ms}
         latency.update(result.latency_ms)
         self._last_result = result = dataclasses.replace(result, latency_ms=latency)
+        self._check_state(result, observation)
         self._publish(result, header, observation.features)
         self.problems.clear(FAILURE)
         self._diagnostics.add_latency(latency)
@@ -487,6 +509,50 @@ class TrackerNode(ManagedNode[TrackerConfig]):
                 f"{self.config.odometry.min_features}: they are too small, dark or blurred, or "
                 "keypoints.detection_threshold of features_node is too high",
             )
+
+    def _find_mounting(self, camera_frame: str) -> None:
+        """Ask where the camera sits; with another answer than before the odometry starts anew."""
+        before = self._mountings.mounting
+        mounting = self._mountings.find(camera_frame, lambda: self._worker is not None)
+        if before is not None and mounting is not before:
+            with self._lock:
+                self._pending_reset = self._pending_reset or (None,)
+
+    def _check_state(self, result: TrackingResult, observation: Observation) -> None:
+        """Report a state that gives no pose, once it has lasted, and what may end it."""
+        if result.state == TrackingState.TRACKING:
+            self._untracked_since_ns = None
+            self.problems.clear("state")
+            return
+        if self._untracked_since_ns is None:
+            self._untracked_since_ns = result.stamp_ns
+        if result.stamp_ns - self._untracked_since_ns < _UNTRACKED_NS or self._num_poor:
+            return
+        config = self.config.odometry
+        num_deep = int(np.isfinite(observation.depth).sum())
+        of_all = f"{num_deep} of {len(observation.features)} keypoints"
+        if config.mode == "rgbd" and num_deep < config.min_features:
+            why = (
+                f"{of_all} have a depth from {config.depth.minimum:g} to {config.depth.maximum:g} "
+                f"m: check depth_units_per_metre ({self.config.depth_units_per_metre:g}) and the "
+                "depth image"
+            )
+        elif config.mode == "stereo" and num_deep < config.min_features:
+            why = (
+                f"{of_all} have a partner in the right image: check that left and right are not "
+                "swapped, and that both are of one calibration"
+            )
+        elif result.state == TrackingState.LOST:
+            service = self.resolve_service_name("reset_odom")
+            why = (
+                "lost: nothing of the map is in view; go back to where it was, or start anew: "
+                f"ros2 service call {service} std_srvs/srv/Empty"
+            )
+        elif config.mode == "mono":
+            why = "no map yet: move the camera sideways, so that near things pass far ones"
+        else:
+            why = "no map yet: too few keypoints are found again from image to image"
+        self.problems.report("state", why)
 
     def _is_next(self, job: _Job) -> bool:
         """Return whether a frame follows the last one; reset before it if asked to."""
@@ -510,6 +576,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
             assert self._mountings.mounting is not None  # else the service refuses
             T_world_cam = self._mountings.mounting.camera_pose(T_odom_body)
         self._odometry.reset(T_world_cam)
+        self._untracked_since_ns = None
         self._path.clear()
         self.counters.add("resets")
 
@@ -551,7 +618,7 @@ class TrackerNode(ManagedNode[TrackerConfig]):
                 mounting.child_frame,
             )
         )
-        if self.config.publish_tf and self._tf is not None:
+        if self.config.publish_tf and self._tf is not None and self._mountings.may_send_tf:
             self._tf.sendTransform(
                 transform_to_message(T_odom_child, odom_header, mounting.child_frame)
             )

@@ -183,7 +183,7 @@ def make_tracker(context):
     nodes = []
 
     def make(**parameters):
-        values = {"odometry.mode": "homography", **parameters}
+        values = {"odometry.mode": "homography", "queue_size": 30, **parameters}
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         nodes.append(TrackerNode(context=context, parameter_overrides=overrides))
         return nodes[-1]

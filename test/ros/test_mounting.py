@@ -54,12 +54,13 @@ def make_finder(node, problems):
         finder.destroy()
 
 
-def add(finder, parent, child, x):
+def add(finder, parent, child, x, is_watch=False):
     T = np.eye(4)
     T[:3, :3] = R_BODY_OPTICAL
     T[0, 3] = x
     stamped = transform_to_message(T, make_header(0, parent), child)
-    finder._tf_buffer.add(tf2_msgs.TFMessage(transforms=[stamped]))
+    buffer = finder._others if is_watch else finder._tf_buffer
+    buffer.add(tf2_msgs.TFMessage(transforms=[stamped]))
 
 
 def find(finder, camera_frame="camera"):
@@ -73,7 +74,8 @@ def test_a_camera_on_another_tree_gives_no_odometry(make_finder, problems):
     assert finder.depends_on_tf
     assert problems.sentences()["tf"] == (
         "TF does not connect base_link and camera: no odometry; publish it "
-        "(static_transform_publisher), set camera_in_base, or base_frame:=\"''\""
+        "(static_transform_publisher), set camera_in_base, or base_frame:=gimbal for the pose of "
+        "that"
     )
     add(finder, "base_link", "camera", 0.3)
     mounting = find(finder)
@@ -123,3 +125,54 @@ def test_without_a_base_the_camera_itself_is_published(make_finder, capfd):
     assert not finder.depends_on_tf
     assert find(finder).child_frame == "camera"
     assert capfd.readouterr().err == ""
+
+
+def test_a_camera_that_tf_places_late_rides_on_its_base_from_then_on(make_finder, problems, capfd):
+    finder = make_finder()
+    alone = find(finder)
+    add(finder, "odom", "camera", 9.0, is_watch=True)  # our own
+    assert find(finder) is alone
+    add(finder, "mast", "camera", 0.1, is_watch=True)
+    assert find(finder) is None  # a second parent would break the robot's tree
+    assert "TF does not connect base_link and camera" in problems.sentences()["tf"]
+    assert "base_frame:=mast" in problems.sentences()["tf"]
+    add(finder, "base_link", "mast", 0.2, is_watch=True)
+    mounting = find(finder)
+    assert mounting.child_frame == "base_link"
+    assert not problems.sentences()
+    add(finder, "base_link", "mast", 0.5, is_watch=True)
+    assert find(finder) is mounting  # it is looked up once
+
+
+def test_a_camera_that_tf_places_at_once_when_heard(make_finder, capfd):
+    finder = make_finder()
+    find(finder)
+    add(finder, "base_link", "camera", 0.2, is_watch=True)
+    assert find(finder).T_child_cam[0, 3] == pytest.approx(0.2)
+    assert "TF knows base_link <- camera only now" in capfd.readouterr().err
+
+
+def test_a_camera_with_a_parent_gets_no_second_one(make_finder, problems):
+    finder = make_finder(base_frame="")
+    assert find(finder).child_frame == "camera"
+    assert finder.may_send_tf
+    add(finder, "camera_link", "camera", 0.0, is_watch=True)
+    assert find(finder).child_frame == "camera"
+    assert not finder.may_send_tf
+    assert problems.sentences()["tf"] == (
+        "camera hangs on camera_link in TF: its odometry is published, but not on /tf, where a "
+        "frame has one parent; set base_frame:=camera_link for that, or publish_tf:=false"
+    )
+
+
+def test_another_camera_is_looked_up_anew(make_finder, capfd):
+    finder = make_finder()
+    add(finder, "base_link", "front", 0.3)
+    add(finder, "base_link", "rear", -0.3)
+    assert find(finder, "front").T_child_cam[0, 3] == pytest.approx(0.3)
+    assert find(finder, "/rear").T_child_cam[0, 3] == pytest.approx(-0.3)
+    assert "images name the frame 'rear' now, 'front' before" in capfd.readouterr().err
+
+
+def test_a_slash_of_ros_1_is_no_part_of_a_frame(make_finder):
+    assert find(make_finder(base_frame=""), "/camera").child_frame == "camera"

@@ -101,6 +101,10 @@ def test_descriptors(declare):
         ({"pose": "none"}, "pose: expected a list"),
         ({"inner__radiu": 2.0}, "inner.radiu: unknown parameter; did you mean inner.radius"),
         ({"radius": 2.0}, "did you mean inner.radius"),
+        (
+            {"qos_overrides./image.subscription.depth": 5},
+            "unknown parameter; QoS follows the publishers, or set image_reliability",
+        ),
     ],
 )
 def test_wrong_overrides(declare, overrides, words):

@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+from builtin_interfaces.msg import Time
+
 from superpoint_ros.ros.stamp_pairing import StampPairing
 
 pytestmark = pytest.mark.ros
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.ros
 
 def message(stamp_ms):
     sec, ms = divmod(stamp_ms, 1000)
-    stamp = SimpleNamespace(sec=sec, nanosec=ms * 1_000_000)
+    stamp = Time(sec=sec, nanosec=ms * 1_000_000)
     return SimpleNamespace(header=SimpleNamespace(stamp=stamp), stamp_ms=stamp_ms)
 
 
@@ -115,6 +117,34 @@ def test_a_short_queue_does_not_hide_what_is_wrong(found):
     for index in range(4):
         pairing.add_second(message(100 * index + 1050))
     assert "do not pair" in pairing.trouble()
+
+
+def test_a_negative_stamp_is_told_and_pairs_with_nothing(found):
+    pairing = make_pairing(found)
+    pairing.add_first(message(100))
+    pairing.add_second(message(-2000))
+    assert pairing.trouble() == (
+        "stamps on /right are negative: correct the clock of what publishes it"
+    )
+    pairing.add_second(message(100))
+    assert found == [(100, 100)]
+    assert pairing.trouble() is None
+    pairing.add_first(message(-2000))
+    assert "/left" in pairing.trouble()
+    assert pairing.count_lost() == 1
+
+
+def test_features_that_come_late_are_told_what_helps(found):
+    """The second topic's queue holds less than the first is late."""
+    pairing = make_pairing(found)
+    for index in range(100):
+        pairing.add_second(message(1000 + 100 * index))
+        if index >= 20:
+            pairing.add_first(message(1000 + 100 * (index - 20) + 30))
+    assert found == []
+    trouble = pairing.trouble()
+    assert trouble.startswith("/left and /right do not pair: newest stamps are +1.970 s apart")
+    assert trouble.endswith("; if /left come that late, raise sync_queue_size to 30")
 
 
 def test_time_that_jumps_back_starts_anew(found):

@@ -12,7 +12,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip install .")
 
 import rclpy
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 
 from superpoint_ros.ros.links import JOINING
@@ -116,6 +117,26 @@ def test_the_reliability_follows_the_publisher(node, camera, reliability, profil
     camera.create_publisher(Image, TOPIC, profile)
     assert wait(lambda: subscription.refresh() is None and subscription.state == state)
     subscription.destroy()
+
+
+def test_what_was_published_once_is_heard_later(node, camera):
+    """A latched camera_info, as of a calibration file."""
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = camera.create_publisher(Image, TOPIC, latched)
+    publisher.publish(Image(width=7))
+    heard = []
+    subscription = MatchingSubscription(node, Image, "image", heard.append, 1)
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+
+    def has_come():
+        subscription.refresh()
+        executor.spin_once(timeout_sec=0.02)
+        return bool(heard)
+
+    assert wait(has_come)
+    assert heard[0].width == 7
+    executor.shutdown()
 
 
 def test_the_topic_of_a_transport(node):

@@ -23,9 +23,11 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
+from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Features, TrackingState
 from superpoint_ros.ros import conversions
 from superpoint_ros.ros.observing import LocalFeatures
+from superpoint_ros.ros.tracker_node import TrackerConfig
 from superpoint_ros.srv import ResetPose
 
 pytestmark = pytest.mark.ros
@@ -51,9 +53,9 @@ def clutter(stamp_ns):
     return local_features(stamp_ns, seed=stamp_ns)
 
 
-def depth_message(stamp_ns):
+def depth_message(stamp_ns, byte=4):  # 0x0404 = 1028 mm
     message = conversions.image_to_message(
-        np.full((SIZE_HW[0], 2 * SIZE_HW[1]), 4, np.uint8),  # 0x0404 = 1028 mm
+        np.full((SIZE_HW[0], 2 * SIZE_HW[1]), byte, np.uint8),
         conversions.make_header(stamp_ns, "camera"),
     )
     message.encoding, message.width = "16UC1", SIZE_HW[1]
@@ -450,3 +452,83 @@ def test_depth_of_another_lens_is_noticed(make_tracker):
     assert not node.problems.sentences()
     node._on_depth_camera_info(CameraInfo(height=height, width=width))  # all zero
     assert not node.problems.sentences()
+
+
+@pytest.mark.parametrize(
+    ("mode", "byte", "seed", "words"),
+    [
+        ("rgbd", 0, 7, "0 of 60 keypoints have a depth from 0.1 to 10 m: check depth_units_per_"),
+        ("rgbd", 4, None, "lost: nothing of the map is in view"),
+        ("mono", 4, 7, "no map yet: move the camera sideways"),
+    ],
+)
+def test_a_state_without_a_pose_is_told_once_it_lasts(make_tracker, mode, byte, seed, words):
+    node = make_tracker(**{"odometry.mode": mode, "base_frame": ""})
+    start(node)
+    results = record_statuses(node)
+    if seed is None:
+        give_frame(node, 1)
+        assert wait(lambda: len(results) == 1)
+    first = len(results)
+    for number in range(first + 1, first + 24):
+        stamp_ns = number * SECOND // 10
+        node.take_features(local_features(stamp_ns, seed=seed or 100 + number))
+        if mode == "rgbd":
+            node._on_partner(depth_message(stamp_ns, byte))
+        assert wait(lambda count=number: len(results) == count)
+        if number < first + 20:
+            assert not node.problems.sentences()
+    assert node.problems.sentences()["state"].startswith(words)
+    assert node._describe_links()["state"] == TrackingState(results[-1].state).name
+
+
+def test_a_pose_ends_what_was_said_of_the_state(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": ""})
+    start(node)
+    for number in range(1, 24):
+        node.take_features(local_features(number * SECOND // 10))
+        node._on_partner(depth_message(number * SECOND // 10, 0))
+        assert wait(lambda count=number: len(node._odometry_stamps) == count)
+    assert wait(lambda: "state" in node.problems.sentences())
+    give_frame(node, 24)
+    assert wait(lambda: not node.problems.sentences())
+
+
+def test_a_slow_tracker_takes_the_newest_frames(make_tracker):
+    node = make_tracker(base_frame="", queue_size=TrackerConfig().queue_size)
+    start(node)
+    is_in_hand, may_go_on = hold(node)
+    node.take_features(local_features(1 * SECOND))
+    assert is_in_hand.wait(10.0)
+    for number in range(2, 30):
+        node.take_features(local_features(number * SECOND))
+    may_go_on.set()
+    assert wait(lambda: len(node._odometry_stamps) == 3)
+    assert node._odometry_stamps == [1 * SECOND, 28 * SECOND, 29 * SECOND]
+    assert node.counters["dropped"] == 26
+
+
+def test_another_place_of_the_camera_starts_a_new_map(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": ""})
+    start(node)
+    results = record_statuses(node)
+    give_frame(node, 1)
+    assert wait(lambda: len(results) == 1)
+    frame = local_features(2 * SECOND // 10)
+    frame.header.frame_id = "rear"
+    node.take_features(frame)
+    node._on_partner(depth_message(2 * SECOND // 10))
+    assert wait(lambda: len(results) == 2)
+    assert results[1].map_id == results[0].map_id + 1
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"odom_frame": ""}, "odom_frame: is empty"),
+        ({"odom_frame": "map", "base_frame": "map"}, "base_frame: is map, as odom_frame is"),
+    ],
+)
+def test_frames_that_cannot_be(make_tracker, values, words):
+    with pytest.raises(ConfigError, match=words):
+        make_tracker(**values)
