@@ -44,14 +44,22 @@ def processor_name() -> str:
 def find_commit() -> str:
     """Return the commit of the source checkout, "" outside one.
 
+    "-dirty" follows it where the code or the configs beside it are not as committed.
+
     An environment inside another project's repository is none: that does not track our files.
     """
     here = Path(__file__)
     try:
-        for command in (["ls-files", "--error-unmatch", here.name], ["rev-parse", "HEAD"]):
-            answer = subprocess.run(
-                ["git", *command], cwd=here.parent, capture_output=True, text=True, check=True
-            )
+        _ask_git(here.parent, "ls-files", "--error-unmatch", here.name)
+        commit = _ask_git(here.parent, "rev-parse", "HEAD")
+        changed = _ask_git(here.parent, "status", "--porcelain", "-uno", "--", ".", "../config")
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return f"{commit}-dirty" if changed else commit
+
+
+def _ask_git(folder: Path, *command: str) -> str:
+    answer = subprocess.run(
+        ["git", *command], cwd=folder, capture_output=True, text=True, check=True
+    )
     return answer.stdout.strip()

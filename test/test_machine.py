@@ -17,7 +17,7 @@ from superpoint_ros.machine import blas_environment, describe_machine, find_comm
 
 def test_the_machine_has_a_name_and_cores_and_the_commit_is_one_or_none() -> None:
     assert re.match(r"\S.*, \d+ cores?(, \S.*)?$", describe_machine())
-    assert re.fullmatch(r"[0-9a-f]{40}|", find_commit())
+    assert re.fullmatch(r"([0-9a-f]{40}(-dirty)?)?", find_commit())
 
 
 def test_blas_has_one_thread_unless_the_user_says_otherwise() -> None:
@@ -52,4 +52,10 @@ def test_the_commit_of_another_project_is_not_ours(
     monkeypatch.setattr("superpoint_ros.machine.__file__", str(elsewhere))
     assert find_commit() == ""
     subprocess.run([*git, "add", "venv/machine.py"], check=True)
-    assert re.fullmatch(r"[0-9a-f]{40}", find_commit())
+    assert re.fullmatch(r"[0-9a-f]{40}-dirty", find_commit())
+    subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
+    (tmp_path / "notes.txt").write_text("not of the code")
+    commit = find_commit()
+    assert re.fullmatch(r"[0-9a-f]{40}", commit)
+    elsewhere.write_text("changed")
+    assert find_commit() == f"{commit}-dirty"

@@ -5,7 +5,7 @@
     superpoint finetune --bag my.mcap --out runs/mine
     superpoint finetune --images frames/ --out runs/mine --weights small
 
-Frames are taken evenly in time; of ten blocks of time two are held back. The present weights label
+Every n-th frame is taken; of ten blocks of time two are held back. The present weights label
 the others (Homographic Adaptation) and teach themselves on them for a few minutes, shown every
 view at three sizes; the mean of old and trained weights, which forgets little of other places, is
 the new ones. Old and new are measured on warped pairs of the frames held back. The new ones are
@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sample, label, train, judge."""
+    import cv2
     import torch
 
     from superpoint_ros.engines.torch_engine import resolve_device
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         check_apart(args.images, args.out)
     if args.threads > 0:
         torch.set_num_threads(args.threads)
+        cv2.setNumThreads(args.threads)
     device = str(resolve_device(args.device))
     config = _load_config(args)
     weights, out = find_weights(args.weights), Path(args.out)

@@ -34,7 +34,7 @@ import dataclasses
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ from superpoint_ros.config import ConfigError
 if TYPE_CHECKING:
     from superpoint_ros.network.superpoint import SuperPoint
     from superpoint_ros.network.weights import ModelCard
+    from superpoint_ros.training.adaptation import AdaptationConfig
     from superpoint_ros.training.checkpoint import Checkpoint
     from superpoint_ros.training.stage import TrainConfig
 
@@ -51,6 +52,7 @@ _VALIDATION_PAIRS = 100
 _STARTING = ("superpoint", "refine", "small", "wide")  # take --from
 _TAUGHT = ("all", "small", "wide")  # take --teacher
 _UNTRAINED = ("pseudo-labels", "relabel", "export", "average")  # have no steps to take a share of
+_REPEATED = ("all", "relabel", "retrain", "wide", "export")  # take --rounds
 CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine")  # then rounds, wide
 
 
@@ -105,6 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the stages asked for."""
+    import cv2
     import torch
 
     from superpoint_ros.engines.torch_engine import resolve_device
@@ -113,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads > 0:
         torch.set_num_threads(args.threads)
+        cv2.setNumThreads(args.threads)
     device = str(resolve_device(args.device))
     if args.images:
         check_apart(args.images, args.out)
@@ -136,8 +140,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--teacher: {args.stage} does not; {', '.join(_TAUGHT)} learn from one")
     if len(args.start) > 1 and args.stage != "average":
         raise ConfigError(f"--from {' '.join(args.start)}: {args.stage} starts from one file")
+    plan = _plan(args.stage, args.rounds)
+    _check_ahead(job, [stage for stage, _ in plan])
     with joined_processes(device):
-        for stage, number in _plan(args.stage, args.rounds):
+        for stage, number in plan:
             if stage in ("export", "average") and process_rank() != 0:  # they train nothing
                 continue
             _say(stage if number <= 1 else f"{stage}, round {number}")
@@ -156,6 +162,8 @@ def _plan(stage: str, rounds: int | None) -> list[tuple[str, int]]:
         if stage == "export":
             return [(stage, 0)]
         rounds = 1
+    elif stage not in _REPEATED:
+        raise ConfigError(f"--rounds: {stage} has none; {', '.join(_REPEATED)} do")
     least = 2 if stage in ("relabel", "retrain") else 1
     if rounds < least:
         raise ConfigError(f"--rounds {rounds}: must be at least {least}")
@@ -163,6 +171,30 @@ def _plan(stage: str, rounds: int | None) -> list[tuple[str, int]]:
         return [(stage, rounds)]
     again = [(name, number) for number in range(2, rounds + 1) for name in ("relabel", "retrain")]
     return [*((name, 1) for name in CHAIN), *again, ("wide", rounds), ("export", rounds)]
+
+
+def _check_ahead(job: _Job, stages: Sequence[str]) -> None:
+    """Read what the stages of a plan will read, so that no mistake shows hours later.
+
+    Raises:
+        ConfigError: A YAML file, the photos or their manifest cannot be used.
+        WeightsError: The teacher, or the weights to start from, cannot be used.
+    """
+    from superpoint_ros.network.weights import find_weights, load_weights
+    from superpoint_ros.training.datasets import list_photos
+    from superpoint_ros.training.provenance import check_manifest
+
+    for stage in stages:
+        if stage in ("pseudo-labels", "relabel"):
+            job.labelling(f"{stage.replace('-', '_')}.yaml")
+        elif stage not in _UNTRAINED:
+            job.training(f"{stage}.yaml")
+    for file in filter(None, (job.teacher, job.start)):
+        load_weights(find_weights(file))
+    if any(stage not in ("magicpoint", "export", "average") for stage in stages):
+        list_photos(job.photos)
+    if job.images is not None:
+        check_manifest(job.images)
 
 
 def _say(text: str) -> None:
@@ -227,6 +259,17 @@ class _Job:
 
         return load_yaml(TrainConfig, self.configs / name).with_schedule(self.schedule)
 
+    def labelling(self, name: str) -> AdaptationConfig:
+        """Read the YAML of a labelling stage.
+
+        Raises:
+            ConfigError: The file is bad.
+        """
+        from superpoint_ros.config import load_yaml
+        from superpoint_ros.training.adaptation import AdaptationConfig
+
+        return load_yaml(AdaptationConfig, self.configs / name)
+
     @property
     def photos(self) -> Path:
         """Folder of the photos.
@@ -269,14 +312,13 @@ def _relabel(job: _Job) -> None:
 
 def _label(job: _Job, config_name: str, before: Path, labels: Path) -> None:
     """Label the photos that have no labels yet, by the network of the stage before."""
-    from superpoint_ros.config import load_yaml
     from superpoint_ros.network.weights import file_sha256
-    from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
+    from superpoint_ros.training.adaptation import label_photos
     from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig
     from superpoint_ros.training.sheets import write_label_sheet
 
-    config = load_yaml(AdaptationConfig, job.configs / config_name)
+    config = job.labelling(config_name)
     teacher, sha256 = None, ""
     if config.teacher == "network":
         has_begun = any(labels.rglob("*.npz"))
@@ -357,8 +399,9 @@ def _losses(job: _Job) -> None:
         extract = extractor_from_network(_load_network(folder), limit, job.device)
         report[name] = {"wall_time_s": state.wall_time_s, **measure(extract, pairs)}
         if len(report) == 1:
-            print(f"{'loss':<18}" + "".join(f"{key:>16}" for key in report[name]))
-        print(f"{name:<18}" + "".join(f"{value:>16.4f}" for value in report[name].values()))
+            print(f"{'loss':<18}" + "".join(f"  {key:>14}" for key in report[name]))
+        numbers = (f"  {value:>{max(len(key), 14)}.4f}" for key, value in report[name].items())
+        print(f"{name:<18}" + "".join(numbers))
     if report:
         write_json(job.out / "losses" / "table.json", report)
 
@@ -410,6 +453,8 @@ def _export(job: _Job) -> None:
     from superpoint_ros.training.provenance import TRAINED, make_card
 
     number = job.round or _last_round(job.out)
+    if number > _last_round(job.out):
+        raise ConfigError(f"--rounds {number}: {job.out} has {_last_round(job.out)}")
     retrained = (_last_stage(each) for each in range(2, number + 1))
     stages = [*TRAINED, *retrained, _wide_stage(number)]
     while not (job.out / stages[-1] / CHECKPOINT_NAME).is_file() and len(stages) > 1:
@@ -431,9 +476,14 @@ def _last_round(out: Path) -> int:
 
 def _average(job: _Job) -> None:
     """Write the mean of finished weights."""
+    from superpoint_ros.network.weights import find_weights
     from superpoint_ros.training.averaging import average_weights
 
-    _write_weights(job, *average_weights(job.averaged))
+    network, card = average_weights(job.averaged)
+    target = job.out / f"{card.name}.safetensors"
+    if any(target.exists() and target.samefile(find_weights(each)) for each in job.averaged):
+        raise ConfigError(f"--out {job.out}: {target} is one of --from; choose another folder")
+    _write_weights(job, network, card)
 
 
 def _write_weights(job: _Job, network: SuperPoint, card: ModelCard) -> None:

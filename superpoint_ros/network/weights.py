@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,11 +77,19 @@ class ModelCard:
     sha256: str = ""
 
     def to_json(self) -> str:
-        """Return the card as one JSON object, without the file's own hash."""
+        """Return the card as one JSON object, without the file's own hash.
+
+        Metrics that are no number are left out: JSON has none such.
+        """
         values = {
             item.name: getattr(self, item.name)
             for item in dataclasses.fields(self)
             if item.name != "sha256"
+        }
+        values["metrics"] = {
+            key: value
+            for key, value in self.metrics.items()
+            if not isinstance(value, float) or math.isfinite(value)
         }
         return json.dumps(values, sort_keys=True)
 

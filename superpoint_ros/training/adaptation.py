@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,13 @@ from superpoint_ros.files import replaced, write_json
 from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap, normalise_pixels, pixel_grid
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
 from superpoint_ros.training.corner_votes import CornerConfig, vote
-from superpoint_ros.training.datasets import label_path, list_photos, read_photo
+from superpoint_ros.training.datasets import (
+    has_labels,
+    label_path,
+    list_photos,
+    photo_crc,
+    read_photo,
+)
 from superpoint_ros.training.distributed import process_count, process_rank, wait_for_all
 from superpoint_ros.training.homographies import (
     HomographyConfig,
@@ -179,6 +186,8 @@ def label_photos(
 ) -> Labelling:
     """Label the photos of a folder; those that have labels already are skipped.
 
+    A photo that is another than the one labelled under its name is labelled anew.
+
     Several processes share the photos. How they are labelled is kept in `labels.json`, so that one
     folder holds labels of one kind.
 
@@ -206,11 +215,12 @@ def label_photos(
     paths = list_photos(images, split)
     order = np.random.default_rng(config.seed).permutation(len(paths))
     chosen = [paths[i] for i in order[: config.max_photos or len(paths)]]
-    is_complete = all(label_path(folder, images, path).is_file() for path in chosen)
+    unlabelled = {p for p in chosen if not has_labels(label_path(folder, images, p), p)}
+    is_complete = not unlabelled
     _keep_record(folder, config, network_sha256, is_complete)
     # By place in the list, not among the missing: others may be writing theirs already.
     own = chosen[process_rank() :: process_count()]
-    missing = [path for path in own if not label_path(folder, images, path).is_file()]
+    missing = [path for path in own if path in unlabelled]
     progress = Progress(folder.name, len(own), len(own) - len(missing))
     new = 0
     for index, path in enumerate(missing):
@@ -218,7 +228,7 @@ def label_photos(
         if photo is None:
             continue
         keypoints, scores = _label(network, photo, path.name, config, device)
-        _save_labels(label_path(folder, images, path), keypoints, scores)
+        _save_labels(label_path(folder, images, path), keypoints, scores, photo_crc(path))
         done = len(own) - len(missing) + index + 1
         progress.show(done, {"labels": float(len(keypoints))})
         new += 1
@@ -257,7 +267,7 @@ def _label(
 ) -> tuple[Array, Array]:
     height = photo.shape[0] // CELL_SIZE * CELL_SIZE
     width = photo.shape[1] // CELL_SIZE * CELL_SIZE
-    rng = np.random.default_rng([config.seed, *name.encode()])
+    rng = np.random.default_rng([config.seed, *os.fsencode(name)])
     if config.teacher == "corners":
         heatmap = vote(
             photo, rng, config.warps, config.homography, config.erosion_px, config.corners
@@ -275,9 +285,14 @@ def _label(
     return find_peaks(heatmap, config.threshold, config.nms_radius, config.max_keypoints)
 
 
-def _save_labels(path: Path, keypoints: Array, scores: Array) -> None:
+def _save_labels(path: Path, keypoints: Array, scores: Array, crc: int) -> None:
     with replaced(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, keypoints=keypoints.astype(np.float32), scores=scores.astype(np.float32))
+        np.savez(
+            stream,
+            keypoints=keypoints.astype(np.float32),
+            scores=scores.astype(np.float32),
+            photo_crc=np.uint32(crc),
+        )
 
 
 def measure_adaptation(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -234,13 +235,25 @@ def list_photos(folder: Path | str, split: str = "train") -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ConfigError(f"--images {folder}: is not a folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES)
+    paths = sorted(path for path in _walk(folder) if path.suffix.lower() in _IMAGE_SUFFIXES)
     if not paths:
         raise ConfigError(f"--images {folder}: holds no photos ({', '.join(_IMAGE_SUFFIXES)})")
     if split == "all":
         return paths
     is_wanted = split == "validation"
     return [path for path in paths if is_validation(path.name) == is_wanted]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield what a folder and its subfolders hold, linked ones too, each once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, name) for name in names)
 
 
 def check_apart(images: Path | str, out: Path | str) -> None:
@@ -258,13 +271,36 @@ def check_apart(images: Path | str, out: Path | str) -> None:
 
 def is_validation(name: str) -> bool:
     """Whether the photo of this name is kept for validation."""
-    return zlib.crc32(name.encode()) % _VALIDATION_SHARE == 0
+    return zlib.crc32(os.fsencode(name)) % _VALIDATION_SHARE == 0
 
 
 def label_path(labels: Path, images: Path, photo: Path) -> Path:
     """Return where the labels of a photo are kept: the photo's path below `images`, plus .npz."""
     inside = photo.relative_to(images)
     return labels / inside.with_name(inside.name + ".npz")
+
+
+def photo_crc(path: Path) -> int:
+    """Return what tells a photo's file from another one of its name; 0 if it cannot be read."""
+    try:
+        return zlib.crc32(path.read_bytes())
+    except OSError:
+        return 0
+
+
+def has_labels(label: Path, photo: Path) -> bool:
+    """Return whether there are labels, and of this very photo.
+
+    Damaged ones count, and so do those of older versions, which did not note the photo.
+    """
+    try:
+        with np.load(label) as data:
+            known = int(data["photo_crc"]) if "photo_crc" in data else None
+    except FileNotFoundError:
+        return False
+    except _DAMAGE:
+        return True
+    return known is None or known == photo_crc(photo)
 
 
 def read_photo(path: Path) -> Array | None:
@@ -278,14 +314,14 @@ def read_photo(path: Path) -> Array | None:
     except (OSError, cv2.error) as error:
         _LOG.warning("%s: skipped, cannot be read (%s)", path, error)
         return None
+    if image is not None and max(image.shape) > _LONGEST_SIDE_PX:
+        height, width = image.shape
+        image = resize(image, fit_longer_side((height, width), _LONGEST_SIDE_PX))
     if image is None or min(image.shape) < 2 * CELL_SIZE:
-        _LOG.warning("%s: skipped, not a readable photo", path)
+        _LOG.warning("%s: skipped, not a readable photo, or too narrow", path)
         return None
     if image.max() < _NEARLY_BLACK:
         _LOG.warning("%s: is nearly black; does it hold 16 bits of which fewer are used?", path)
-    if max(image.shape) > _LONGEST_SIDE_PX:
-        height, width = image.shape
-        image = resize(image, fit_longer_side((height, width), _LONGEST_SIDE_PX))
     return np.asarray(image)
 
 
@@ -320,6 +356,11 @@ class LabelledPhotos:
             label = label_path(labels, images, path)
             if not label.is_file():
                 continue
+            if not has_labels(label, path):
+                raise ConfigError(
+                    f"{label}: has the labels of another photo of the name {path.name}: "
+                    "label the photos again (train pseudo-labels, or relabel)"
+                )
             read = _read_labels(label, config)
             photo = None if read is None else read_photo(path)
             if read is None or photo is None:
@@ -332,7 +373,8 @@ class LabelledPhotos:
                 )
             self._items.append(LabelledPhoto(path.name, photo, *read))
         if not self._items:
-            raise ConfigError(f"{labels}: holds no labels of the photos in {images}")
+            which = "" if split == "all" else f" (those to {split}: one in 20 is for validation)"
+            raise ConfigError(f"{labels}: holds no labels of the photos in {images}{which}")
 
     def __len__(self) -> int:
         return len(self._items)

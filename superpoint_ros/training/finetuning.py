@@ -61,7 +61,7 @@ JUDGES = ("repeatability", "matching_score", "mma3", "he3")
 class FinetuneConfig(Config):
     """How weights are adapted."""
 
-    frames: int = option(80, "Frames taken from the recording, evenly in time", minimum=1)
+    frames: int = option(80, "Frames taken from the recording, evenly by number", minimum=1)
     longer_side_px: int = option(
         480, "Larger frames are shrunk to this longer side, pixels", minimum=64
     )
@@ -124,7 +124,7 @@ def _is_kept(name: str, before: Mapping[str, float], after: Mapping[str, float])
 
 
 def sample_bag(path: Path | str, topic: str, count: int) -> Iterator[tuple[str, Array]]:
-    """Yield frames of a recording, evenly in time.
+    """Yield frames of a recording, evenly by number.
 
     Args:
         path: Anything that `BagReader` reads.
@@ -238,6 +238,11 @@ def finetune(
         folder / "frames" / "held-back", config.validation_pairs, split="all"
     )
     before = _measure(weights, pairs, device)
+    if not _score(before) > 0.0:
+        raise ConfigError(
+            f"{folder / 'frames' / 'held-back'}: {weights.name} finds nothing there that matches: "
+            "are the frames blank, dark or blurred?"
+        )
     old, parent = load_weights(weights)
     label_photos(
         old, frames, labels, config.adaptation, device, "all", network_sha256=parent.sha256

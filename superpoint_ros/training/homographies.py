@@ -24,7 +24,7 @@ class HomographyConfig(Config):
     """Ranges of a random view of an image; every part is drawn evenly and symmetrically."""
 
     perspective: float = option(
-        0.15, "Corners move by up to this share of the image", minimum=0.0, maximum=0.3
+        0.15, "Corners move by up to half this share of the image", minimum=0.0, maximum=0.3
     )
     scale: float = option(1.6, "Zoom between 1 / scale and scale, evenly in log", minimum=1.0)
     rotation_deg: float = option(

@@ -78,7 +78,7 @@ def make_card(
     config: dict[str, Any] = {stage: state.config for stage, state in done.items()}
     config |= _read_labellings(out, done)
     data = [
-        *(("synthetic shapes",) if "magicpoint" in done else ()),
+        *(("synthetic shapes",) if any(map(_draws_shapes, done.values())) else ()),
         *(start.data if start else ()),
         f"{len(labelled)} photos labelled by homographic adaptation",
         *(_describe_photos(images / MANIFEST_NAME, labelled) if images else ()),
@@ -106,6 +106,10 @@ def make_card(
         + _name_teachers(teachers, done)
         + (describe_sampling(start) if start else ""),
     )
+
+
+def _draws_shapes(state: Checkpoint) -> bool:
+    return state.config.get("source") == "shapes" or bool(state.config.get("shapes_per_step"))
 
 
 def join_licences(parents: Sequence[ModelCard]) -> str:
@@ -150,6 +154,15 @@ def _name_teachers(teachers: Mapping[str, ModelCard], done: Mapping[str, Checkpo
     return text
 
 
+def check_manifest(images: Path) -> None:
+    """Read the manifest of a folder of photos, if there is one.
+
+    Raises:
+        ConfigError: It is no CSV in UTF-8.
+    """
+    _describe_photos(images / MANIFEST_NAME, set())
+
+
 def _describe_photos(manifest: Path, names: set[str]) -> list[str]:
     """Return "source: number of photos (licence)" of the named photos, most first.
 
@@ -169,6 +182,8 @@ def _describe_photos(manifest: Path, names: set[str]) -> list[str]:
         raise ConfigError(f"{manifest}: is no CSV in UTF-8 ({error}): save it as that") from None
     if names and not rows:
         _LOG.warning("%s: names none of the photos, in a column 'file'", manifest)
+    if rows and not {"source", "licence"} <= rows[0].keys():
+        _LOG.warning("%s: has no column 'source' or 'licence'", manifest)
     counts = collections.Counter((row.get("source"), row.get("licence")) for row in rows)
     return [
         f"{source}: {count} photos ({licence})"

@@ -94,6 +94,18 @@ def test_the_same_on_cuda(cuda: str, folder: Path) -> None:
     assert finetune.run(parse(*job, "--device", cuda)) == 0
 
 
+def test_blank_frames_are_refused(folder: Path) -> None:
+    blank = folder / "blank"
+    blank.mkdir()
+    for index in range(24):
+        cv2.imwrite(str(blank / f"{index:03d}.png"), np.full((120, 160), 90, np.uint8))
+    args = parse(*words(folder, "from_blank", 1e-3), "--images", str(blank))
+    with pytest.raises(
+        ConfigError, match="finds nothing there that matches: are the frames blank"
+    ):
+        finetune.run(args)
+
+
 def test_what_is_worse_is_not_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = words(folder, "worse", 1.0)
     assert finetune.run(parse(*job)) == 1

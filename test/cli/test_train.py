@@ -19,7 +19,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from superpoint_ros.cli import train
 from superpoint_ros.config import ConfigError, load_yaml
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
-from superpoint_ros.network.weights import ModelCard, file_sha256, load_weights, save_weights
+from superpoint_ros.network.weights import (
+    ModelCard,
+    WeightsError,
+    file_sha256,
+    load_weights,
+    save_weights,
+)
 from superpoint_ros.training import trainer
 from superpoint_ros.training.adaptation import AdaptationConfig
 from superpoint_ros.training.checkpoint import load_checkpoint
@@ -340,6 +346,46 @@ def test_a_stage_that_lacks_what_it_needs_says_so(tiny: Path) -> None:
         train.run(parse("superpoint", *words))
     with pytest.raises(ConfigError, match="--rounds 1: must be at least 2"):
         train.run(parse("relabel", *words))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--images", "images", "--teacher", "nope.safetensors"), "nope.safetensors"),
+        (("--images", "nowhere"), "nowhere: is not a folder"),
+        ((), "name their folder with --images"),
+        (("--images", "images", "wide"), "stepz: unknown"),
+        (("--images", "images", "manifest"), "is no CSV in UTF-8"),
+    ],
+)
+def test_a_mistake_shows_before_the_first_stage_of_the_chain(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(tiny)
+    if "wide" in options:
+        with (tiny / "configs" / "wide.yaml").open("a") as stream:
+            stream.write("stepz: 3\n")
+    if "manifest" in options:
+        (tiny / "images" / "manifest.csv").write_bytes(b"file,source,licence\n\xfc.png,a,b\n")
+    options = tuple(each for each in options if each not in ("wide", "manifest"))
+    with pytest.raises((ConfigError, WeightsError), match=words):
+        train.run(parse("all", "--config", "configs", "--out", "run", "--device", "cpu", *options))
+    assert not (tiny / "run").exists()
+
+
+def test_a_round_that_there_is_not_is_not_written(tiny: Path) -> None:
+    words = ("--config", str(tiny / "configs"), "--out", str(tiny / "run"), "--device", "cpu")
+    train.run(parse("magicpoint", *words))
+    with pytest.raises(ConfigError, match=r"--rounds 5: .*run has 1"):
+        train.run(parse("export", *words, "--rounds", "5"))
+    with pytest.raises(ConfigError, match="--rounds: magicpoint has none; all, relabel"):
+        train.run(parse("magicpoint", *words, "--rounds", "3"))
+    train.run(parse("export", *words))
+    made = tiny / "run" / "superpoint.safetensors"
+    before = file_sha256(made)
+    with pytest.raises(ConfigError, match="is one of --from; choose another folder"):
+        train.run(parse("average", *words, "--from", str(made), str(made)))
+    assert file_sha256(made) == before
 
 
 def test_torchrun_leaves_all_options_to_us() -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,10 @@ def test_shipped_weights_are_those_of_their_card(name: str) -> None:
     logits, descriptors = network.float().eval()(torch.rand(1, 1, 64, 80))
     assert torch.isfinite(logits).all()
     assert torch.isfinite(descriptors).all()
+
+
+def test_a_card_is_json_whatever_was_measured() -> None:
+    metrics = {"mma3": 0.5, "localization_px": float("nan"), "pairs": 3}
+    text = ModelCard(name="n", metrics=metrics).to_json()
+    read = json.loads(text, parse_constant=pytest.fail)
+    assert read["metrics"] == {"mma3": 0.5, "pairs": 3}

@@ -23,6 +23,7 @@ from superpoint_ros.training.adaptation import (
     measure_adaptation,
 )
 from superpoint_ros.training.corner_votes import CornerConfig, vote
+from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig
 from superpoint_ros.training.homographies import HomographyConfig, sample_homography
 
 
@@ -137,6 +138,28 @@ def test_labels_are_written_once_and_broken_photos_are_passed_over(
     again = label_photos(network, tmp_path / "images", folder, config)
     assert (again.total, again.new) == (2, 0)
     assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_another_photo_of_the_same_name_is_labelled_anew(tmp_path: Path) -> None:
+    images, folder = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    config = AdaptationConfig(teacher="corners", warps=2)
+
+    def label(seed: int) -> int:
+        for name in ("a.png", "caf\udce9.png"):  # the second is not UTF-8
+            image = np.random.default_rng(seed).integers(0, 255, (50, 70), np.uint8)
+            (images / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        return label_photos(None, images, folder, config, split="all").new
+
+    assert label(0) == 2
+    assert label(0) == 0
+    first = np.load(folder / "a.png.npz")["keypoints"]
+    (images / "a.png").write_bytes((images / "a.png").read_bytes() + b"another")
+    with pytest.raises(ConfigError, match=r"labels of another photo of the name a\.png"):
+        LabelledPhotos(images, folder, PhotoConfig(), "all")
+    assert label(1) == 2
+    assert not np.array_equal(np.load(folder / "a.png.npz")["keypoints"], first)
+    LabelledPhotos(images, folder, PhotoConfig(), "all")
 
 
 def test_a_folder_holds_labels_of_one_kind(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from superpoint_ros.training.datasets import (
     LabelledPhotos,
     PhotoConfig,
     check_apart,
+    list_photos,
     read_photo,
 )
 from superpoint_ros.training.homographies import warp_points_batch
@@ -121,6 +122,27 @@ def test_labels_of_a_larger_photo_are_refused(tmp_path: Path, photos: LabelledPh
     cv2.imwrite(str(tmp_path / "images" / "p1.png"), np.full((20, 20), 90, np.uint8))
     with pytest.raises(ConfigError, match=r"p1\.png\.npz: has labels beyond p1\.png"):
         LabelledPhotos(tmp_path / "images", tmp_path / "labels", PhotoConfig(), "all")
+
+
+def test_photos_behind_links_are_found_once(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("photos/a.png", "b.jpg", "c.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "linked").symlink_to(tmp_path / "photos")
+    (images / "b.jpg").symlink_to(tmp_path / "b.jpg")
+    (images / "loop").symlink_to(images)
+    assert list_photos(images, "all") == [images / "b.jpg", images / "linked" / "a.png"]
+
+
+def test_a_strip_that_is_too_narrow_once_shrunk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "strip.png"
+    cv2.imwrite(str(path), np.full((40, 4000), 90, np.uint8))
+    assert read_photo(path) is None
+    assert "strip.png: skipped, not a readable photo, or too narrow" in caplog.text
 
 
 def test_results_among_the_photos_are_refused(tmp_path: Path) -> None:

@@ -34,6 +34,13 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_drawings_are_named_wherever_they_trained(run: Path) -> None:
+    config = {"seed": 1, "is_distilled": False, "shapes_per_step": 1, "source": "photos"}
+    save_checkpoint(run / "refine" / CHECKPOINT_NAME, Checkpoint(config=config))
+    assert make_card(run, stages=("refine",)).data[0] == "synthetic shapes"
+    assert "synthetic shapes" not in make_card(run, stages=("superpoint",)).data
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_photos_are_counted_by_source_over_all_rounds(run: Path, encoding: str) -> None:
     (run / MANIFEST_NAME).write_text(ROWS, encoding=encoding)
@@ -57,3 +64,6 @@ def test_a_manifest_that_is_of_no_use_is_named(
     (run / MANIFEST_NAME).write_text("photo,source,licence\nc.jpg,Mine,CC0\n")
     make_card(run, run, stages=("superpoint", "refine"))
     assert "manifest.csv: names none of the photos" in caplog.text
+    (run / MANIFEST_NAME).write_text("file,source,license\nsub/b.jpg,Mine,CC0\n")
+    make_card(run, run, stages=("superpoint", "refine"))
+    assert "manifest.csv: has no column 'source' or 'licence'" in caplog.text
