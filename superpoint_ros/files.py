@@ -1,6 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all; what is asked of their names and places."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import fcntl
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+_WORD = Fraction(-1)  # what is no number in a name comes before what is
 
 
 def check_folder(path: Path | str) -> None:
@@ -33,6 +37,13 @@ def check_folder(path: Path | str) -> None:
 def lies_in(path: Path | str, folder: Path | str) -> bool:
     """Whether a path is a folder or lies in it, links followed."""
     return Path(path).resolve().is_relative_to(Path(folder).resolve())
+
+
+def natural_order(path: Path) -> tuple[list[tuple[Fraction, str]], str]:
+    """Sort by the numbers in a name, which may be seconds with a fraction, then by the name."""
+    words = re.findall(r"[0-9]+(?:\.[0-9]+)?|[^0-9]+", path.stem)
+    keys = [(Fraction(word), "") if word[0] in "0123456789" else (_WORD, word) for word in words]
+    return keys, path.name
 
 
 def check_file(path: Path | str) -> None:
@@ -105,7 +116,6 @@ def replaced(path: Path | str) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())  # on the disk before the old file goes
-        temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -137,7 +147,7 @@ def _target(path: Path) -> Path:
 def _open_alone(path: Path) -> int:
     """Return a locked, empty file of this name; the lock ends with the handle or the process."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # less what the umask takes
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         # Who had the lock before may have moved the file to its place, or removed it.
@@ -149,9 +159,9 @@ def _open_alone(path: Path) -> int:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file atomically; the bytes of a file's name that is no UTF-8 as `\\udce9`."""
     with replaced(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path | str, values: Mapping[str, Any]) -> None:

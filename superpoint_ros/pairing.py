@@ -44,7 +44,8 @@ class NearestPairing(Generic[A, B]):
 
     An image waits until no nearer partner can come. Every image leaves exactly once, in order,
     with or without a partner; every partner is used at most once; of two equally near ones the
-    earlier wins.
+    earlier wins. Where a stream goes back by more than `JUMP_BACK_NS` another run begins, and what
+    waits of the one before has nothing to wait for.
     """
 
     def __init__(self, slop_ns: int = DEFAULT_SLOP_NS, capacity: int = _CAPACITY) -> None:
@@ -52,24 +53,42 @@ class NearestPairing(Generic[A, B]):
         self._capacity = capacity
         self._first: deque[tuple[int, A]] = deque()
         self._second: deque[tuple[int, B]] = deque()
+        self._newest_first_ns: int | None = None
         self._newest_second_ns: int | None = None
 
     def add_first(self, stamp_ns: int, item: A) -> list[Pair[A, B]]:
         """Add an image; return the pairs that are now certain."""
+        pairs = self._end_run_before(stamp_ns, self._newest_first_ns)
         self._first.append((stamp_ns, item))
-        return self._settle()
+        self._newest_first_ns = stamp_ns
+        return pairs + self._settle()
 
     def add_second(self, stamp_ns: int, item: B) -> list[Pair[A, B]]:
         """Add a possible partner; return the pairs that are now certain."""
+        pairs = self._end_run_before(stamp_ns, self._newest_second_ns)
         self._second.append((stamp_ns, item))
         self._newest_second_ns = stamp_ns
         if len(self._second) > self._capacity:
             self._second.popleft()
-        return self._settle()
+        return pairs + self._settle()
 
     def flush(self) -> list[Pair[A, B]]:
         """Return the pairs of all images that still wait: nothing more will come."""
         return [self._take() for _ in range(len(self._first))]
+
+    def _end_run_before(self, stamp_ns: int, newest_ns: int | None) -> list[Pair[A, B]]:
+        """Return the pairs of the run before, and forget it, if a stream has begun another."""
+        if newest_ns is None or newest_ns - stamp_ns <= JUMP_BACK_NS:
+            return []
+        # The other stream may have jumped before: what is of the new run stays.
+        last_ns = stamp_ns + JUMP_BACK_NS
+        pairs = []
+        while self._first and self._first[0][0] > last_ns:
+            pairs.append(self._take())
+        self._second = deque(waiting for waiting in self._second if waiting[0] <= last_ns)
+        if self._newest_second_ns is not None and self._newest_second_ns > last_ns:
+            self._newest_second_ns = None
+        return pairs
 
     def _settle(self) -> list[Pair[A, B]]:
         pairs = []

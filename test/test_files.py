@@ -140,3 +140,18 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
             check(path)
     with pytest.raises(IsADirectoryError, match=f"'{tmp_path}'"), replaced(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_says_who_may_read(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a.txt", "of mine")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == mode
+
+
+def test_a_name_that_is_no_utf_8_can_be_written(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.html", os.fsdecode(b"caf\xe9.mcap, \xc3\xa9"))
+    assert (tmp_path / "a.html").read_bytes() == b"caf\\udce9.mcap, \xc3\xa9"

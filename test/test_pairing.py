@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,29 @@ def test_memory_is_bounded_when_one_stream_stays_away() -> None:
     for stamp in range(0, 1000, 100):
         pairing.add_second(stamp + 5000, stamp)
     assert len(pairing._second) <= 4
+
+
+@pytest.mark.parametrize("is_second_first", [False, True])
+@pytest.mark.parametrize("gap_ns", [0, 5_000_000])
+@pytest.mark.parametrize("num_seconds", [100, 99])  # the run before ends with an image alone
+def test_a_run_that_begins_again_pairs_as_the_first(
+    num_seconds: int, gap_ns: int, is_second_first: bool
+) -> None:
+    pairing: NearestPairing[tuple[int, int], tuple[int, int]] = NearestPairing()
+    pairs = []
+    for run in range(2):
+        for i in range(100):
+            stamp_ns, name = i * 33_000_000, (run, i)
+            if not is_second_first:
+                pairs += pairing.add_first(stamp_ns, name)
+            if i < num_seconds:
+                pairs += pairing.add_second(stamp_ns + gap_ns, name)
+            if is_second_first:
+                pairs += pairing.add_first(stamp_ns, name)
+    pairs += pairing.flush()
+    names = [(run, i) for run in range(2) for i in range(100)]
+    assert [pair.first for pair in pairs] == names
+    assert [pair.second for pair in pairs] == [n if n[1] < num_seconds else None for n in names]
 
 
 @given(st.lists(st.integers(0, 2000), unique=True), st.lists(st.integers(0, 2000), unique=True))

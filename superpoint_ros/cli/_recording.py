@@ -18,6 +18,8 @@ from superpoint_ros.config import ConfigError
 from superpoint_ros.graph import SENSORS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from superpoint_ros.evaluation.bag import BagReader
     from superpoint_ros.evaluation.sensors import SensorTopics
     from superpoint_ros.evaluation.trajectory import Trajectory
@@ -157,6 +159,22 @@ def read_truth(args: argparse.Namespace, reader: BagReader) -> tuple[Trajectory 
     if truth is not None and (sigma_m or sigma_deg):
         truth = truth.with_noise(sigma_m, math.radians(sigma_deg))
     return truth, name
+
+
+def plain_console(width: int | None = None) -> Console:
+    """Return a console that prints names as they are: none is markup, none an emoji.
+
+    Args:
+        width: Columns; None: those of the terminal.
+    """
+    from rich.console import Console
+
+    return Console(soft_wrap=True, markup=False, emoji=False, width=width)
+
+
+def printable(name: str) -> str:
+    """Return a file's name with bytes that are no UTF-8 as `\\udce9`: nobody can write them."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def typed_command() -> str:

@@ -31,6 +31,8 @@ from superpoint_ros.cli._recording import (
     check_limits,
     check_units,
     is_topic,
+    plain_console,
+    printable,
     progress_bar,
     read_truth,
     typed_command,
@@ -141,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
             is_of_all = isinstance(error, (ConfigError, WeightsError))
             if len(args.bags) == 1 or is_of_all or not is_user_error(error):
                 raise
-            failures.append(Failure(bag, describe_error(error)))
+            failures.append(Failure(printable(bag), describe_error(error)))
             print(f"superpoint: failed: {failures[-1].error}", file=sys.stderr)
     evaluation = Evaluation(tuple(rows), tuple(failures))
     _print(evaluation)
@@ -275,7 +277,8 @@ def _names(bags: list[str]) -> list[str]:
     """Return a short name of each recording; two alike are numbered."""
     names: list[str] = []
     for bag in bags:
-        name = stem = Path(bag).resolve().name.removesuffix(".bag").removesuffix(".mcap")
+        stem = printable(Path(bag).resolve().name.removesuffix(".bag").removesuffix(".mcap"))
+        name = stem
         count = 1
         while name in names:
             count += 1
@@ -285,8 +288,6 @@ def _names(bags: list[str]) -> list[str]:
 
 
 def _print(evaluation: Evaluation) -> None:
-    from rich.console import Console
-
     from superpoint_ros.evaluation.report import print_summary
     from superpoint_ros.evaluation.tables import (
         print_curves,
@@ -296,7 +297,7 @@ def _print(evaluation: Evaluation) -> None:
     )
 
     # In a pipe a table must not be folded to the 80 columns of no terminal.
-    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+    console = plain_console(None if sys.stdout.isatty() else 160)
     rows = evaluation.rows
     if len(rows) == 1 and not evaluation.failures:
         print_summary(rows[0].recorded.summary, console, title=rows[0].name)
@@ -309,7 +310,7 @@ def _print(evaluation: Evaluation) -> None:
     if len(rows) > 1:
         for row in rows:
             for note in row.recorded.summary.values["notes"]:
-                console.print(f"note: {row.name}, {row.features}: {note}", markup=False)
+                console.print(f"note: {row.name}, {row.features}: {note}")
 
 
 def _write(folder: Path, evaluation: Evaluation) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 import signal
 import socket
@@ -35,11 +36,14 @@ from superpoint_ros.cli._recording import (
     add_source_arguments,
     check_limits,
     check_units,
+    plain_console,
+    printable,
     read_truth,
     typed_command,
     wanted_topics,
 )
 from superpoint_ros.cli.run import GraphProcesses, parse_parameters
+from superpoint_ros.config import ConfigError
 from superpoint_ros.graph import (
     FEATURES_NODE,
     NAMESPACE,
@@ -48,6 +52,7 @@ from superpoint_ros.graph import (
     Value,
     vo_graph,
 )
+from superpoint_ros.pairing import DEFAULT_SLOP_NS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,23 +135,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, judge, write; 0 only if every process did well."""
-    from rich.console import Console
-
     from superpoint_ros.evaluation.bag import BagReader
     from superpoint_ros.files import check_folder
 
     _check(args)
     check_folder(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
-    console = Console(soft_wrap=True)
+    console = plain_console()
     bag = args.bag or str(_render(args, console))
-    with BagReader(bag, wanted_topics(args)) as reader:
+    with BagReader(bag, wanted_topics(args), slop_ns=round(_slop_s(args) * 1e9)) as reader:
         topics = reader.sensor
         sensor = args.sensor or topics.sensor
         reader.check_calibration(sensor == "stereo" and not _gives_extrinsics(args))
         graph = _make_graph(args, sensor, topics, reader.depth_units_per_metre)
         truth = read_truth(args, reader)
-        console.print(f"{bag}: {sensor}, {reader.num_images} images on {topics.image}")
+        console.print(f"{printable(bag)}: {sensor}, {reader.num_images} images on {topics.image}")
         code = _play(args, bag, topics, graph)
         replay, summary = _judge(args, reader, sensor, bag, *truth)
         _write(args, reader, replay, summary, graph, console)
@@ -156,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     check_limits(args, rate=0.0, every=1, max_frames=0, frames=1)
     check_units(args.depth_units_per_metre)
+    _slop_s(args)
     if args.weights:
         from superpoint_ros.network.weights import find_weights
 
@@ -195,7 +199,7 @@ def _make_graph(
         image=topics.image,
         camera_info=_topic_only(topics.camera_info),
         depth_image=topics.depth,
-        depth_camera_info=_topic_only(topics.camera_info) if topics.depth else "",
+        depth_camera_info=topics.depth_camera_info or _topic_only(topics.camera_info),
         right_image=topics.right,
         right_camera_info=_topic_only(topics.right_camera_info),
         params_file=args.params_file,
@@ -206,6 +210,19 @@ def _make_graph(
             TRACKER_NODE: {**tracker, **given.get(TRACKER_NODE, {})},
         },
     )
+
+
+def _slop_s(args: argparse.Namespace) -> float:
+    """Return how far apart the tracker takes image and depth (or right image), seconds.
+
+    Raises:
+        ConfigError: No such number.
+    """
+    tracker = parse_parameters(args.param).get(TRACKER_NODE, {})
+    value = tracker.get("sync_slop", DEFAULT_SLOP_NS * 1e-9)
+    if not isinstance(value, (int, float)) or not 0.0 <= value < math.inf:
+        raise ConfigError(f"--param {TRACKER_NODE}:sync_slop:={value}: must be at least 0")
+    return float(value)
 
 
 def _gives_extrinsics(args: argparse.Namespace) -> bool:
@@ -235,6 +252,7 @@ def _play(
     environment = {} if args.join_domain else own_domain()
     arguments = [bag, "--record", str(args.out), "--rate", str(args.rate)]
     arguments += ["--every", str(args.every), "--max-frames", str(args.max_frames)]
+    arguments += ["--slop", str(_slop_s(args))]
     arguments += ["--start-timeout", str(args.start_timeout), "--namespace", NAMESPACE]
     arguments += ["--clock"] if args.use_sim_time else []
     for name in ("sensor", "image", "camera_info", "depth", "right", "right_camera_info"):
@@ -351,8 +369,7 @@ def _judge(
         "factor": transport["rate_factor"],
     }
     values["processes"] = 1 if args.composed else 2
-    if reader.ground_truth_note:
-        values["notes"].append(reader.ground_truth_note)
+    values["notes"] += reader.notes
     if transport["images_dropped"]:
         values["notes"].append(
             f"{transport['images_dropped']} of {transport['images_sent']} images were dropped: "
@@ -384,7 +401,7 @@ def _write(
 
     out: Path = args.out
     moments, picture = _draw(reader, replay, summary, out)
-    print_summary(summary, console, title=Path(summary.values["bag"]).name)
+    print_summary(summary, console, title=printable(Path(summary.values["bag"]).name))
     transport = summary.values["transport"]
     console.print(
         f"over DDS: {transport['images_sent']} images sent, "
@@ -402,10 +419,10 @@ def _write(
         write_picture(written[-1], picture)
     if args.json:
         write_json(args.json, summary.values)
-    console.print(f"wrote {' '.join(map(str, written))}", markup=False, highlight=False)
+    console.print(f"wrote {' '.join(map(str, written))}", highlight=False)
     report = out / "report.html"
     _write_report(report, summary.values["bag"], replay, summary, moments, graph)
-    console.print(f"report: {report}", markup=False, highlight=False)
+    console.print(f"report: {report}", highlight=False)
 
 
 def _draw(
@@ -464,5 +481,5 @@ def _write_report(
         for spec in graph
     }
     result = BagResult(Condition(), 0, replay.to_run(), summary, pictures=moments)
-    row = Row(bag, Path(bag).name, "superpoint", config, result)
+    row = Row(bag, printable(Path(bag).name), "superpoint", config, result)
     write_html(path, Evaluation((row,)), Provenance.of_now(typed_command()))

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.cli._extractor import add_extractor_arguments, make_extractor
-from superpoint_ros.cli._recording import add_source_arguments, check_units, wanted_topics
+from superpoint_ros.cli._recording import (
+    add_source_arguments,
+    check_units,
+    plain_console,
+    printable,
+    wanted_topics,
+)
 from superpoint_ros.config import ConfigError
 
 if TYPE_CHECKING:
@@ -44,8 +50,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DecodeError: No frame could be drawn.
     """
-    from rich.console import Console
-
     from superpoint_ros.evaluation.bag import BagReader
     from superpoint_ros.files import check_folder
 
@@ -54,16 +58,18 @@ def run(args: argparse.Namespace) -> int:
     check_units(args.depth_units_per_metre)
     if args.out:
         check_folder(args.out)
-    console = Console(soft_wrap=True)
+    console = plain_console()
     with BagReader(args.bag, wanted_topics(args)) as reader:
         _print_topics(reader, console)
         _print_sensor(reader.sensor, console)
         _print_frames(reader, console)
         _print_calibration(reader, console)
+        for note in reader.notes:
+            console.print(f"note: {note}", highlight=False)
         if args.out:
             units = args.depth_units_per_metre or reader.depth_units_per_metre
             for path in _draw(reader, args, units):
-                console.print(f"wrote {path}", markup=False, highlight=False)
+                console.print(f"wrote {path}", highlight=False)
     return 0
 
 
@@ -73,13 +79,13 @@ def _print_calibration(reader: BagReader, console: Console) -> None:
     try:
         reader.check_calibration()
     except CalibrationError as error:
-        console.print(f"note: {error}", markup=False, highlight=False)
+        console.print(f"note: {error}", highlight=False)
 
 
 def _print_topics(reader: BagReader, console: Console) -> None:
     from rich.table import Table
 
-    table = Table("topic", "type", "messages", title=str(reader.path))
+    table = Table("topic", "type", "messages", title=printable(str(reader.path)))
     for topic in reader.topics:
         table.add_row(topic.name, topic.msgtype, str(topic.count))
     console.print(table)
@@ -90,7 +96,7 @@ def _print_sensor(sensor: SensorTopics, console: Console) -> None:
 
     for name, value in dataclasses.asdict(sensor).items():
         if value:
-            console.print(f"{name}: {value}", markup=False, highlight=False)
+            console.print(f"{name}: {value}", highlight=False)
 
 
 def _print_frames(reader: BagReader, console: Console) -> None:
@@ -109,9 +115,7 @@ def _print_frames(reader: BagReader, console: Console) -> None:
     console.print(line, highlight=False)
     if errors:
         console.print(
-            f"note: {len(errors)} frames cannot be used, the first: {errors[0]}",
-            markup=False,
-            highlight=False,
+            f"note: {len(errors)} frames cannot be used, the first: {errors[0]}", highlight=False
         )
 
 
@@ -153,10 +157,10 @@ def _draw_frame(frame: Frame, extractor: Any, units_per_metre: float) -> Array:
     draw_text(picture, f"frame {frame.index}  {len(features)} keypoints")
     if frame.second is None:
         return picture
-    if frame.second_camera_info is None:
-        second = _colour_depth(decode_depth(frame.second, units_per_metre))
-    else:
+    if frame.is_stereo:
         second = draw_keypoints(decode_grey(frame.second), np.zeros((0, 2)))
+    else:
+        second = _colour_depth(decode_depth(frame.second, units_per_metre))
     canvas = np.zeros((max(len(picture), len(second)), picture.shape[1] + second.shape[1], 3))
     canvas[: len(picture), : picture.shape[1]] = picture
     canvas[: len(second), picture.shape[1] :] = second

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from superpoint_ros.evaluation.recordings import (
     looks_like_rosbag,
 )
 from superpoint_ros.evaluation.sensors import (
+    CALIBRATIONS,
     TF_TYPES,
     SensorTopics,
     detect_sensor,
@@ -31,6 +33,7 @@ from superpoint_ros.evaluation.sensors import (
 )
 from superpoint_ros.evaluation.trajectory import Trajectory, make_trajectory, recorded_pose
 from superpoint_ros.geometry.camera import CalibrationError, Camera
+from superpoint_ros.geometry.registration import why_not_registered
 from superpoint_ros.geometry.se3 import inverse
 from superpoint_ros.geometry.stereo import StereoPair
 from superpoint_ros.graph import is_rectified_topic
@@ -53,7 +56,8 @@ class Frame:
         image: sensor_msgs/Image or CompressedImage, duck-typed; None if there is an `error`.
         camera_info: sensor_msgs/CameraInfo, the newest before the image, or else the first.
         second: Depth image (rgbd) or right image (stereo); None for mono.
-        second_camera_info: Calibration of the right image (stereo).
+        second_camera_info: Calibration of `second`; of depth None if it has none of its own.
+        is_stereo: Whether `second` is a right image.
         gap_ns: Stamp of `second` minus that of the image; None if there is none at all.
         error: Why this frame cannot be used, naming its topic; empty if it can.
         is_rectified: Whether the topic says so; see `Camera.from_message`.
@@ -65,6 +69,7 @@ class Frame:
     camera_info: Any
     second: Any = None
     second_camera_info: Any = None
+    is_stereo: bool = False
     gap_ns: int | None = None
     error: str = ""
     is_rectified: bool = False
@@ -114,6 +119,8 @@ class BagReader:
         self.depth_units_per_metre = self._recording.depth_units_per_metre
         self.ground_truth_note = ""
         self._sensor: SensorTopics | None = None
+        # Topic and time of messages that cannot be deserialised; images are named by their frames.
+        self._damaged: set[tuple[str, int]] = set()
 
     def __enter__(self) -> BagReader:
         return self
@@ -144,14 +151,13 @@ class BagReader:
         """
         if self._sensor is None:
             # Calibration files stand in for topics, so they are hidden from the detection.
-            names = ("camera_info", "right_camera_info")
-            files = {name: getattr(self._wanted, name) for name in names}
+            files = {name: getattr(self._wanted, name) for name in CALIBRATIONS}
             files = {name: value for name, value in files.items() if _is_file_name(value)}
             found = detect_sensor(
                 self.topics,
                 dataclasses.replace(self._wanted, **dict.fromkeys(files, "")),
                 self._first_message,
-                needs_camera_info="camera_info" not in files,
+                needed=set(CALIBRATIONS) - set(files),
             )
             self._sensor = dataclasses.replace(found, **files)
         return self._sensor
@@ -166,9 +172,7 @@ class BagReader:
             BagError: Ambiguous or missing; lists the topics.
         """
         wanted = SensorTopics(sensor="mono" if topic else "", image=topic)
-        return detect_sensor(
-            self.topics, wanted, self._first_message, needs_camera_info=False
-        ).image
+        return detect_sensor(self.topics, wanted, self._first_message, needed=()).image
 
     @property
     def num_images(self) -> int:
@@ -197,8 +201,20 @@ class BagReader:
             except CalibrationError as error:
                 raise CalibrationError(f"{topics[1]}: {error}") from None
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the recording, as far as it has been read."""
+        notes = [self._registration_note, self.ground_truth_note]
+        for topic in sorted({topic for topic, _ in self._damaged}):
+            count = sum(name == topic for name, _ in self._damaged)
+            notes.append(f"{count} messages of {topic} cannot be deserialised: passed over")
+        return [note for note in notes if note]
+
     def messages(self, names: Collection[str]) -> Iterator[RecordedMessage]:
-        """Yield the messages of the named topics as recorded, in order of time."""
+        """Yield the messages of the named topics as recorded, in order of time.
+
+        To be ended before anything else is read of a bag, frames included.
+        """
         return self._recording.messages(names)
 
     def frames(
@@ -245,7 +261,9 @@ class BagReader:
         stamps, poses, num_bad = [], [], 0
         loose_child = ""
         for message in self._recording.messages((topic,)):
-            content = message.read()
+            content = self._read_or_note(message)
+            if content is None:
+                continue
             T = pose_of(content)
             if not np.isfinite(T).all():
                 num_bad += 1
@@ -285,18 +303,18 @@ class BagReader:
 
     def _all_frames(self) -> Iterator[Frame]:
         sensor = self.sensor
-        second_topic = sensor.depth or sensor.right
-        infos = {
-            topic: self._calibration(topic)
-            for topic in (sensor.camera_info, sensor.right_camera_info)
-            if topic
-        }
+        needed = (sensor.camera_info, sensor.right_camera_info)
+        infos = {topic: self._calibration(topic) for topic in needed if topic}
+        if sensor.depth_camera_info:
+            infos.setdefault(
+                sensor.depth_camera_info, self._first_message(sensor.depth_camera_info)
+            )
         pairing: NearestPairing[Frame, Any] = NearestPairing(self._slop_ns)
-        names = {sensor.image, second_topic, *infos} - {""}
+        names = {sensor.image, sensor.second, *infos} - {""}
         index = 0
         for message in self._recording.messages(names):
             if message.topic in infos:
-                infos[message.topic] = message.read()
+                infos[message.topic] = self._read_or_note(message) or infos[message.topic]
                 continue
             content, error = _read(message)
             stamp_ns = _stamp_ns(content) or message.time_ns
@@ -307,12 +325,13 @@ class BagReader:
                     stamp_ns,
                     content,
                     infos[sensor.camera_info],
-                    second_camera_info=infos.get(sensor.right_camera_info),
+                    second_camera_info=infos.get(sensor.second_camera_info),
+                    is_stereo=sensor.sensor == "stereo",
                     error=error,
                     is_rectified=is_rectified_topic(sensor.image),
                 )
                 index += 1
-                if second_topic:
+                if sensor.second:
                     pairs = pairing.add_first(stamp_ns, frame)
                 else:
                     yield frame
@@ -322,11 +341,13 @@ class BagReader:
                 yield self._paired(pair)
         for pair in pairing.flush():
             yield self._paired(pair)
+        if not index:
+            raise self._nothing_read(sensor.image)
 
     def _paired(self, pair: Pair[Frame, Any]) -> Frame:
         frame = dataclasses.replace(pair.first, second=pair.second, gap_ns=pair.gap_ns)
         if pair.second is None and not frame.error:
-            topic = self.sensor.depth or self.sensor.right
+            topic = self.sensor.second
             nearest = (
                 "none has come"
                 if pair.gap_ns is None
@@ -337,15 +358,55 @@ class BagReader:
         return frame
 
     def _calibration(self, topic: str) -> Any:
-        """Return the first calibration: it may come after the first image, or only once."""
+        """Return the first calibration: it may come after the first image, or only once.
+
+        Raises:
+            BagError: There is none that can be read.
+        """
         if _is_file_name(topic):
             return read_calibration(topic)
-        return self._first_message(topic)
+        info = self._first_message(topic)
+        if info is None:
+            raise self._nothing_read(topic)
+        return info
 
     def _first_message(self, topic: str) -> Any:
+        """Return the first message that can be read; None if there is none."""
         for message in self._recording.messages((topic,)):
-            return _read(message)[0]
+            content, _ = _read(message)
+            if content is not None:
+                return content
         return None
+
+    def _read_or_note(self, message: RecordedMessage) -> Any:
+        """Return the message; None, and it is counted, if it cannot be read."""
+        content, error = _read(message)
+        if error:
+            self._damaged.add((message.topic, message.time_ns))
+        return content
+
+    def _nothing_read(self, topic: str) -> BagError:
+        count = sum(each.count for each in self.topics if each.name == topic)
+        return BagError(
+            f"{self.path}: no message of {topic} can be read, of {count} that it should hold; if "
+            "metadata.yaml does not fit its files, 'ros2 bag reindex' writes it anew"
+        )
+
+    @functools.cached_property
+    def _registration_note(self) -> str:
+        """Return that depth is of another lens than the image, where the recording tells."""
+        sensor = self.sensor
+        if not sensor.depth_camera_info or not sensor.camera_info:
+            return ""
+        topics = (sensor.camera_info, sensor.depth_camera_info)
+        is_rectified = is_rectified_topic(sensor.image)
+        try:
+            camera, depth = (
+                Camera.from_message(self._calibration(topic), is_rectified) for topic in topics
+            )
+        except (CalibrationError, BagError):
+            return ""  # of the depth's nothing is computed, and the other has been told of
+        return why_not_registered(camera, topics[0], depth, topics[1])
 
     def _camera_frame(self) -> str:
         for topic in (self.sensor.camera_info, self.sensor.image):
@@ -363,7 +424,8 @@ class BagReader:
             for count, message in enumerate(self._recording.messages((topic.name,))):
                 if count >= _MAX_TF_MESSAGES:
                     break
-                yield from message.read().transforms
+                content = self._read_or_note(message)
+                yield from [] if content is None else content.transforms
 
     def _static_transforms(self) -> dict[str, tuple[str, Array]]:
         """Return child -> (parent, T_parent_child)."""

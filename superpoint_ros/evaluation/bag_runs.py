@@ -218,8 +218,7 @@ def _judge(run: _Run, truth: Trajectory | None, truth_name: str, reader: BagRead
         is_tracked=lockstep.is_tracked,
     )
     summary = summarize(record, truth, truth_name)
-    if reader.ground_truth_note:
-        summary.values["notes"].append(reader.ground_truth_note)
+    summary.values["notes"] += reader.notes
     candidates = reader.ground_truth_candidates()
     if truth is None and candidates:
         summary.values["notes"].append(

@@ -9,18 +9,18 @@ A folder becomes the topics that a bag of it would have, so everything after it 
 - TUM RGB-D: `rgb.txt`, `depth.txt`, `groundtruth.txt`; calibration by `calib.yaml` or by the
   name freiburg1, 2 or 3 in the path.
 - KITTI odometry: `image_0` (and `image_1`) or `image_2` (and `image_3`), `times.txt`, `calib.txt`,
-  optional `poses.txt`.
+  optional `poses.txt` (of camera 0).
 - EuRoC: `mav0/cam0` (and `cam1`) with `data.csv` and `sensor.yaml`,
   `mav0/state_groundtruth_estimate0/data.csv`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import heapq
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +32,7 @@ from superpoint_ros.data import Array
 from superpoint_ros.evaluation.recordings import BagError, RecordedMessage, Topic
 from superpoint_ros.evaluation.sensors import CAMERA_INFO_TYPE
 from superpoint_ros.evaluation.trajectory import (
+    MAX_STAMP_S,
     Trajectory,
     make_trajectory,
     read_kitti,
@@ -39,13 +40,15 @@ from superpoint_ros.evaluation.trajectory import (
     recorded_pose,
     seconds_to_ns,
 )
-from superpoint_ros.geometry.se3 import quaternion_from_rotation
+from superpoint_ros.files import natural_order
+from superpoint_ros.geometry.camera import CalibrationError, Camera
+from superpoint_ros.geometry.se3 import inverse, quaternion_from_rotation
+from superpoint_ros.geometry.stereo import StereoPair
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _POSE = "geometry_msgs/msg/PoseStamped"
 _DEFAULT_PERIOD_NS = 100_000_000
-_WORD = Fraction(-1)  # what is no number in a name comes before what is
 
 # Published intrinsics and distortion of the three Kinects, TUM RGB-D benchmark (file_formats).
 _TUM_CAMERAS = {
@@ -106,10 +109,12 @@ class FolderRecording:
         """Yield the messages of the named topics in order of time."""
 
         def stream_messages(stream: _Stream) -> Iterator[RecordedMessage]:
-            for index, stamp_ns in enumerate(stream.stamps_ns):
+            stamps_ns = stream.stamps_ns
+            # Lists that people have put together are in any order.
+            for index in sorted(range(len(stamps_ns)), key=stamps_ns.__getitem__):
                 yield RecordedMessage(
                     stream.topic.name,
-                    stamp_ns,
+                    stamps_ns[index],
                     stream.topic.msgtype,
                     _deferred(stream, index),
                 )
@@ -169,16 +174,21 @@ class FolderRecording:
             info = make_camera_info((0, 0), (P[0, 0], P[1, 1], P[0, 2], P[1, 2]), (), P)
             self._add_camera_info(f"/{name}", info, times[0])
         if (path / "poses.txt").is_file():
-            self._add_poses(read_kitti(path / "poses.txt", times))
+            truth = read_kitti(path / "poses.txt", times)  # T_world_cam0, whichever is chosen
+            P = projections[f"P{chosen[0]}"]
+            T_cam0_cam = np.eye(4)
+            T_cam0_cam[:3, 3] = -np.linalg.solve(P[:, :3], P[:, 3])  # P = K [I | t_cam_cam0]
+            self._add_poses(dataclasses.replace(truth, poses=truth.poses @ T_cam0_cam))
 
     def _open_euroc(self, path: Path) -> None:
-        T_body_left = np.eye(4)
+        T_body_cam: dict[str, Array] = {}
+        infos: dict[str, Any] = {}
         for folder, name in (("cam0", "left"), ("cam1", "right")):
             if not (path / folder / "data.csv").is_file():
                 continue
             sensor = yaml.safe_load((path / folder / "sensor.yaml").read_text())
-            if folder == "cam0":
-                T_body_left = np.reshape(sensor["T_BS"]["data"], (4, 4)).astype(np.float64)
+            if name == "left" or "T_BS" in sensor:
+                T_body_cam[name] = np.reshape(sensor["T_BS"]["data"], (4, 4)).astype(np.float64)
             rows = _read_csv(path / folder / "data.csv")
             stamps = [int(row[0]) for row in rows]
             files = [path / folder / "data" / row[1].strip() for row in rows]
@@ -195,8 +205,12 @@ class FolderRecording:
                 sensor["distortion_coefficients"],
                 model=_EUROC_MODELS[model],
             )
+            infos[name] = info
             self._add_images(f"/{name}", files, stamps)
             self._add_camera_info(f"/{name}", info, stamps[0])
+        if "right" in T_body_cam:
+            T_left_right = inverse(T_body_cam["left"]) @ T_body_cam["right"]
+            _rectify(infos["left"], infos["right"], T_left_right)
         truth = path / "state_groundtruth_estimate0" / "data.csv"
         if truth.is_file():
             rows = _read_csv(truth)
@@ -204,7 +218,7 @@ class FolderRecording:
             for row in rows:
                 x, y, z, qw, qx, qy, qz = (float(word) for word in row[1:8])
                 T_world_body = recorded_pose(np.array([x, y, z]), np.array([qx, qy, qz, qw]))
-                poses.append(T_world_body @ T_body_left)
+                poses.append(T_world_body @ T_body_cam["left"])
             self._add_poses(make_trajectory([int(row[0]) for row in rows], poses))
 
     def _add_images(self, camera: str, files: Sequence[Path], stamps_ns: Sequence[int]) -> None:
@@ -279,6 +293,19 @@ def make_camera_info(
     )
 
 
+def _rectify(left: Any, right: Any, T_left_right: Array) -> None:
+    """Write into R and P of a pair's CameraInfo how the cameras stand, as a calibration does.
+
+    Cameras that are no pair, by what their poses say, stay as they are.
+    """
+    with contextlib.suppress(CalibrationError):
+        cameras = (Camera.from_message(left), Camera.from_message(right))
+        pair = StereoPair.from_extrinsics(*cameras, T_left_right)
+        left.r, right.r = pair.R_rect_left.ravel(), pair.R_rect_right.ravel()
+        right.p = left.p.copy()  # both rectified images are of the left camera's K
+        right.p[3] = -pair.focal_baseline
+
+
 def read_calibration(path: Path | str) -> Any:
     """Read a calibration file of camera_calibration, or one with fx, fy, cx, cy.
 
@@ -342,14 +369,7 @@ def _header(stamp_ns: int, frame_id: str) -> Any:
 def _images_in(folder: Path) -> list[Path]:
     """Return the images, 2.png before 10.png; names with a dot first (of macOS) are none."""
     images = (f for f in folder.iterdir() if f.suffix.lower() in _IMAGE_SUFFIXES)
-    return sorted((f for f in images if f.name[0] != "."), key=_natural)
-
-
-def _natural(path: Path) -> tuple[list[tuple[Fraction, str]], str]:
-    """Sort by the numbers in a name, which may be seconds with a fraction, then by the name."""
-    words = re.findall(r"[0-9]+(?:\.[0-9]+)?|[^0-9]+", path.stem)
-    keys = [(Fraction(word), "") if word[0] in "0123456789" else (_WORD, word) for word in words]
-    return keys, path.name
+    return sorted((f for f in images if f.name[0] != "."), key=natural_order)
 
 
 def _uniform_stamps(count: int) -> list[int]:
@@ -362,7 +382,15 @@ def _lines(path: Path) -> list[str]:
 
 
 def _read_times(path: Path) -> list[int]:
-    return [seconds_to_ns(line.split()[0]) for line in _lines(path)]
+    return [_read_stamp(line.split()[0], path) for line in _lines(path)]
+
+
+def _read_stamp(seconds: str, path: Path) -> int:
+    if abs(float(seconds)) > MAX_STAMP_S:
+        raise BagError(
+            f"{path}: a stamp of {seconds} s: are these nanoseconds? Divide them by 1e9"
+        )
+    return seconds_to_ns(seconds)
 
 
 def _read_csv(path: Path) -> list[list[str]]:
@@ -371,4 +399,4 @@ def _read_csv(path: Path) -> list[list[str]]:
 
 def _read_tum_list(path: Path) -> tuple[list[int], list[Path]]:
     rows = [line.split() for line in _lines(path)]
-    return [seconds_to_ns(row[0]) for row in rows], [path.parent / row[1] for row in rows]
+    return [_read_stamp(row[0], path) for row in rows], [path.parent / row[1] for row in rows]

@@ -40,6 +40,7 @@ _TRACKS_EXPLAINED = (
 )
 # Degrees of freedom -> percentiles of chi squared.
 _NEES_LIMITS = {5: {"5 %": 1.145, "95 %": 11.07}, 6: {"5 %": 1.635, "95 %": 12.59}}
+_MAX_ROWS = 100  # of a table of what went wrong
 _MIN_DRIFT_M = 5.0  # longest part of a path of which drift in percent is shown
 # Kind of curve -> heading, horizontal axis, value of the recording as it is.
 _CURVES = {
@@ -461,7 +462,7 @@ def _interval_part(values: Mapping[str, Any]) -> Markup:
             for i, lost in enumerate(values["lost_intervals"], 1)
         ]
         header: tuple[str, ...] = ("", "first frame [s]", "last frame [s]", "frames")
-        parts.append(page.details("Frames without a pose", page.table("", header, rows)))
+        parts.append(_listing("Frames without a pose", header, rows))
     if len(values["maps"]) > 1:
         rows = [
             [
@@ -474,14 +475,19 @@ def _interval_part(values: Mapping[str, Any]) -> Markup:
             for part in values["maps"]
         ]
         header = ("map", "first frame [s]", "last frame [s]", "frames", "ATE RMSE [m]")
-        parts.append(page.details("Fresh starts of the map", page.table("", header, rows)))
+        parts.append(_listing("Fresh starts of the map", header, rows))
     if values["skipped"]:
-        shown = values["skipped"][:100]
-        rows = [[f"{frame['stamp_s']:.3f}", frame["reason"]] for frame in shown]
-        table = page.table("", ("stamp [s]", "reason"), rows)
-        title = f"Frames that could not be used: {len(values['skipped'])}"
-        parts.append(page.details(title, table))
+        rows = [[f"{frame['stamp_s']:.3f}", frame["reason"]] for frame in values["skipped"]]
+        title = f"Frames that could not be used: {len(rows)}"
+        parts.append(_listing(title, ("stamp [s]", "reason"), rows))
     return join(parts)
+
+
+def _listing(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """Build a table that opens on a click; of a long one the beginning, and how much is left."""
+    num_left = len(rows) - _MAX_ROWS
+    rest = element("p", f"{num_left} more are in summary.json.") if num_left > 0 else ""
+    return page.details(title, page.table("", header, rows[:_MAX_ROWS]), rest)
 
 
 def _degrees_of_freedom(values: Mapping[str, Any]) -> int:

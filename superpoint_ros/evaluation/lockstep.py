@@ -244,7 +244,7 @@ def run_lanes(
 
     Raises:
         CalibrationError: A camera_info that cannot be used, or a pair of them.
-        BagError: The recording is damaged, or the calibration is of another image size.
+        BagError: The recording is damaged, or calibration or depth is of another image size.
     """
     start = time.perf_counter()
     for position, frame in enumerate(frames):
@@ -305,7 +305,7 @@ def run_odometry(
     Raises:
         ValueError: An unknown `descriptor_type`.
         CalibrationError: A camera_info that cannot be used, or a pair of them.
-        BagError: The recording is damaged, or the calibration is of another image size.
+        BagError: The recording is damaged, or calibration or depth is of another image size.
     """
     lane = Lane(odometry, observer=observer)
     group = LaneGroup(
@@ -331,7 +331,7 @@ class _Decoded:
 def _decode(frame: Frame, depth_units_per_metre: float) -> _Decoded:
     images, depth = [decode_grey(frame.image)], None
     infos = [frame.camera_info]
-    if frame.second_camera_info is not None:
+    if frame.is_stereo:
         images.append(decode_grey(frame.second))
         infos.append(frame.second_camera_info)
     elif frame.second is not None:
@@ -339,6 +339,12 @@ def _decode(frame: Frame, depth_units_per_metre: float) -> _Decoded:
     cameras = [Camera.from_message(info, frame.is_rectified) for info in infos]
     for image, camera in zip(images, cameras, strict=True):
         _check_size(image, camera)
+    if depth is not None and depth.shape != images[0].shape:
+        raise BagError(
+            f"depth is {depth.shape[1]}x{depth.shape[0]}, but the image is "
+            f"{images[0].shape[1]}x{images[0].shape[0]}: pass the --depth of aligned depth "
+            "(align_depth of the driver, or depth_image_proc's register node), or --sensor mono"
+        )
     return _Decoded(images, cameras, depth)
 
 

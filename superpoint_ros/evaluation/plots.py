@@ -28,6 +28,7 @@ _DASHES = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (1, 1)), (0, (3, 1, 1,
 _MARKERS = "osD^v"
 _SIZE_INCH = (4.9, 2.7)
 _MAX_POINTS = 1500  # of a line: what a plot can show, and what a page should hold
+_MAX_SPANS = 350  # of what is shaded along the time axis: a plot is as many points wide
 _HEX = {pair[0]: name for name, pair in COLOURS.items()}
 
 
@@ -97,7 +98,7 @@ def plot_over_time(
     """
     figure, axes = _axes(_SIZE_INCH)
     lines = _thinned(lines)
-    for start, end in lost_s:
+    for start, end in _merged(lost_s):
         axes.axvspan(
             start, end, facecolor=_colour("lost"), alpha=0.22, edgecolor="none", zorder=0.5
         )
@@ -357,6 +358,20 @@ def _rounded(values: Any, digits: int = 5) -> list[float | None]:
         float(f"{value:.{digits}g}") if np.isfinite(value) else None
         for value in np.asarray(values, np.float64).tolist()
     ]
+
+
+def _merged(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return spans, in order of time, as one where less than a point of the plot parts them."""
+    if not spans:
+        return []
+    width = (spans[-1][1] - spans[0][0]) / _MAX_SPANS
+    merged = [spans[0]]
+    for start, end in spans[1:]:
+        if start - merged[-1][1] <= width:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _thinned(lines: Sequence[Line]) -> list[Line]:

@@ -12,7 +12,12 @@ from typing import Any, Protocol
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-_SUFFIXES = (".mcap", ".db3", ".bag")
+# Suffix -> what mends a recording that was cut off.
+_CURES = {
+    ".mcap": "mcap recover {file} -o {stem}_recovered.mcap",
+    ".db3": "ros2 bag reindex {folder}",
+    ".bag": "rosbag reindex {file}",
+}
 
 
 class BagError(ValueError):
@@ -84,16 +89,14 @@ class RosbagRecording:
             BagError: It is no bag, or damaged.
         """
         self._path = path
+        self._is_being_read = False
         # Bags of Humble and before carry no message definitions; these types have not changed.
         self._default_types = get_typestore(Stores.ROS2_JAZZY)
         try:
             self._reader = AnyReader(_storage_files(path), default_typestore=self._default_types)
             self._reader.open()
         except Exception as error:  # rosbags, SQLite and the decompressors raise what they like
-            raise BagError(
-                f"{path}: cannot be read as a bag ({error}); an interrupted recording can be "
-                "mended with 'ros2 bag reindex', 'mcap recover' or 'rosbag reindex'"
-            ) from None
+            raise BagError(_explain_refusal(path, error)) from None
         counts: dict[tuple[str, str], int] = {}
         for connection in self._reader.connections:
             key = (connection.topic, connection.msgtype)
@@ -105,12 +108,25 @@ class RosbagRecording:
     def messages(self, names: Collection[str]) -> Iterator[RecordedMessage]:
         """Yield the messages of the named topics in order of time.
 
+        One at a time: in an mcap file without chunks all that read it share one position, and the
+        first would end where the second did.
+
         Raises:
             BagError: The file is damaged from here on.
+            RuntimeError: An iterator of before is still open.
         """
         connections = [c for c in self._reader.connections if c.topic in names]
         if not connections:
             return
+        if self._is_being_read:
+            raise RuntimeError(f"{self._path}: is being read already; end that iterator first")
+        self._is_being_read = True
+        try:
+            yield from self._read(connections)
+        finally:
+            self._is_being_read = False
+
+    def _read(self, connections: Collection[Any]) -> Iterator[RecordedMessage]:
         stream = self._reader.messages(connections)
         while True:
             try:
@@ -148,12 +164,37 @@ class RosbagRecording:
 def looks_like_rosbag(path: Path) -> bool:
     """Return whether `path` is a bag file, or a directory that holds one."""
     if path.is_file():
-        return path.suffix in _SUFFIXES
+        return path.suffix in _CURES
     return (path / "metadata.yaml").is_file() or bool(_bare_files(path))
 
 
 def _bare_files(directory: Path) -> list[Path]:
-    return sorted(f for f in directory.iterdir() if f.suffix in _SUFFIXES)
+    """Return the storage files; names with a dot first (of macOS) are none."""
+    files = (f for f in directory.iterdir() if f.suffix in _CURES and f.name[0] != ".")
+    return sorted(files)
+
+
+def _explain_refusal(path: Path, error: Exception) -> str:
+    """Return why a bag cannot be opened, which of its files is to blame, and what mends it."""
+    files = _bare_files(path) if path.is_dir() else [path]
+    broken = next((file for file in files if not _can_be_opened(file)), None)
+    if broken is None:
+        return f"{path}: cannot be read as a bag ({error}); 'ros2 bag reindex' may mend it"
+    cure = _CURES[broken.suffix].format(file=broken, stem=broken.stem, folder=broken.parent)
+    which = "" if broken == path else f": {broken.name}"
+    others = "" if broken == path else "; the other files can be read one by one"
+    return (
+        f"{path}: cannot be read as a bag{which} ({error}); if the recorder was cut off, mend it "
+        f"with '{cure}'{others}"
+    )
+
+
+def _can_be_opened(file: Path) -> bool:
+    try:
+        with AnyReader([file], default_typestore=get_typestore(Stores.ROS2_JAZZY)):
+            return True
+    except Exception:  # as above
+        return False
 
 
 def _storage_files(path: Path) -> list[Path]:

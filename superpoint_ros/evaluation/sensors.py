@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ POSE_TYPES = (
     "geometry_msgs/msg/TransformStamped",
     "nav_msgs/msg/Odometry",
 )
+CALIBRATIONS = ("camera_info", "right_camera_info")  # fields of SensorTopics that a run needs
 TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
 _TRANSPORTS = ("compressed", "compressedDepth", "theora", "ffmpeg", "zstd")
@@ -37,6 +38,8 @@ _LEFT_RIGHT = (
     ("image_0", "image_1"),
     ("image_2", "image_3"),
 )
+# Beside these, left and right look sideways.
+_AROUND = ("front", "rear", "back")
 _GROUND_TRUTH_WORDS = re.compile(
     r"ground_?truth|(^|[/_])gt([/_]|$)|vicon|mocap|vrpn|optitrack|qualisys|leica", re.IGNORECASE
 )
@@ -55,6 +58,7 @@ class SensorTopics:
         image: The image, of stereo the left one.
         camera_info: Calibration of `image`.
         depth: Depth image registered to `image` (rgbd).
+        depth_camera_info: Calibration of `depth`; only tells whether that is registered.
         right: Right image (stereo).
         right_camera_info: Calibration of `right`.
         ground_truth: Poses to compare with; may stay empty.
@@ -64,16 +68,28 @@ class SensorTopics:
     image: str = ""
     camera_info: str = ""
     depth: str = ""
+    depth_camera_info: str = ""
     right: str = ""
     right_camera_info: str = ""
     ground_truth: str = ""
+
+    @property
+    def second(self) -> str:
+        """What is paired with the image: depth (rgbd) or the right image (stereo); or empty."""
+        return {"rgbd": self.depth, "stereo": self.right}.get(self.sensor, "")
+
+    @property
+    def second_camera_info(self) -> str:
+        """Calibration of `second`; empty if it has none of its own."""
+        infos = {"rgbd": self.depth_camera_info, "stereo": self.right_camera_info}
+        return infos.get(self.sensor, "")
 
 
 def detect_sensor(
     topics: Sequence[Topic],
     wanted: SensorTopics,
     first_message: Callable[[str], Any],
-    needs_camera_info: bool = True,
+    needed: Collection[str] = CALIBRATIONS,
 ) -> SensorTopics:
     """Fill in what `wanted` leaves open.
 
@@ -81,7 +97,7 @@ def detect_sensor(
         topics: All topics of the recording.
         wanted: What the user has settled; topic names are taken as they are, if they exist.
         first_message: Returns the first message of a topic, or None if it cannot be read.
-        needs_camera_info: False if the calibration comes from elsewhere.
+        needed: Of `CALIBRATIONS`, those that do not come from elsewhere.
 
     Raises:
         BagError: A named topic is absent, or the choice is ambiguous or empty.
@@ -99,25 +115,26 @@ def detect_sensor(
     images = _one_per_camera(
         [t.name for t in pictures if t.name not in depths and "/depth/" not in t.name]
     )
-    sensor = wanted.sensor or _decide(images, depths, wanted)
+    sensor = wanted.sensor or _decide(images, depths, wanted, topics)
     image = wanted.image or _choose_image(sensor, images, topics)
     chosen = dataclasses.replace(wanted, sensor=sensor, image=image)
     if sensor == "rgbd":
         depth = wanted.depth or _choose_depth(image, images, depths, topics)
-        chosen = dataclasses.replace(chosen, depth=depth)
+        depth_info = _depth_camera_info(depth, image, topics)
+        chosen = dataclasses.replace(chosen, depth=depth, depth_camera_info=depth_info)
     if sensor == "stereo":
         right = wanted.right or _right_of(image, images)
         if not right:
             raise _undecided(f"no right image for '{image}'", "--right TOPIC", topics)
         chosen = dataclasses.replace(chosen, right=right)
-    if needs_camera_info:
+    if "camera_info" in needed:
         info = wanted.camera_info or _camera_info_of(image, images, topics, "--camera-info")
         chosen = dataclasses.replace(chosen, camera_info=info)
-        if sensor == "stereo":
-            right_info = wanted.right_camera_info or _camera_info_of(
-                chosen.right, images, topics, "--right-camera-info", taken=info
-            )
-            chosen = dataclasses.replace(chosen, right_camera_info=right_info)
+    if sensor == "stereo" and "right_camera_info" in needed:
+        right_info = wanted.right_camera_info or _camera_info_of(
+            chosen.right, images, topics, "--right-camera-info", taken=chosen.camera_info
+        )
+        chosen = dataclasses.replace(chosen, right_camera_info=right_info)
     ground_truth = wanted.ground_truth or _ground_truth(topics)
     return dataclasses.replace(chosen, ground_truth=ground_truth)
 
@@ -223,14 +240,27 @@ def _is_of(name: str, image: str, images: Sequence[str]) -> bool:
     return len(images) < 2 or 0 < common(image) == max(map(common, [image, *images]))
 
 
-def _decide(images: Sequence[str], depths: Sequence[str], wanted: SensorTopics) -> str:
+def _decide(
+    images: Sequence[str],
+    depths: Sequence[str],
+    wanted: SensorTopics,
+    topics: Sequence[Topic],
+) -> str:
     if wanted.image:
         depths = [name for name in depths if _is_of(name, wanted.image, images)]
     if wanted.depth or (depths and not wanted.right):
         return "rgbd"
-    if wanted.right or any(_right_of(name, images) for name in images):
+    if wanted.right:
         return "stereo"
-    return "mono"
+    candidates = [wanted.image] if wanted.image else images
+    lefts = [name for name in candidates if _right_of(name, images)]
+    for left in lefts:
+        others = {base_topic(name) for name in images} - {base_topic(left)}
+        if any(_swapped(base_topic(left), "left", word) in others for word in _AROUND):
+            reason = f"'{left}' is of a rig that looks around, so left and right may be no pair"
+            option = "--sensor mono --image TOPIC, or --sensor stereo if they are"
+            raise _undecided(reason, option, topics)
+    return "stereo" if lefts else "mono"
 
 
 def _choose_image(sensor: str, images: Sequence[str], topics: Sequence[Topic]) -> str:
@@ -274,12 +304,10 @@ def _camera_info_of(
 ) -> str:
     infos = [t.name for t in topics if t.msgtype == CAMERA_INFO_TYPE and t.count]
     infos = [name for name in infos if name != taken]
-    base = base_topic(image)
-    folder = base.rpartition("/")[0]
-    # image_transport's sibling, then the variants of drivers that put it below or above
-    for name in (f"{folder}/camera_info", f"{base}/camera_info", f"{base}_camera_info"):
+    for name in _beside(image):
         if name in infos:
             return name
+    folder = base_topic(image).rpartition("/")[0]
     above = folder.rpartition("/")[0] + "/camera_info"
     if above in infos:
         return above
@@ -292,6 +320,23 @@ def _camera_info_of(
         else f"no camera_info for '{image}'"
     )
     raise _undecided(reason, f"{option} TOPIC (or a calibration FILE.yaml)", topics)
+
+
+def _beside(image: str) -> tuple[str, ...]:
+    """Return image_transport's sibling, and the variants of drivers that put it below."""
+    base = base_topic(image)
+    return (
+        f"{base.rpartition('/')[0]}/camera_info",
+        f"{base}/camera_info",
+        f"{base}_camera_info",
+    )
+
+
+def _depth_camera_info(depth: str, image: str, topics: Sequence[Topic]) -> str:
+    """Return the calibration beside a depth image, if that is not also beside the image."""
+    infos = {t.name for t in topics if t.msgtype == CAMERA_INFO_TYPE and t.count}
+    own = [name for name in _beside(depth) if name in infos and name not in _beside(image)]
+    return own[0] if own else ""
 
 
 def _ground_truth(topics: Sequence[Topic]) -> str:

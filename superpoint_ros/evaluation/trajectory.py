@@ -1,6 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectories: files, and how far an estimate is from the truth. evo does the metrics.
+"""Trajectories: files, and how far an estimate is from the truth. evo does ATE and RPE.
 
 Rules, so that numbers compare:
 
@@ -37,11 +37,11 @@ from superpoint_ros.geometry.se3 import pose_from_quaternion, quaternion_from_ro
 MAX_ASSOCIATION_S = 0.02
 KITTI_LENGTHS_M = (100, 200, 300, 400, 500, 600, 700, 800)
 MIN_KITTI_PATH_M = 0.5
+MAX_STAMP_S = 1e11  # the year 5138: a larger number is of nanoseconds
 _MIN_QUATERNION = 1e-6  # a shorter one has no direction
 _MIN_POSES = 3  # alignment of fewer is no statement
 _KITTI_TOLERANCE = 0.1  # of a length: evo's default
 _MAX_LATE_SHARE = 0.05  # of a map's poses that may come before the truth
-_MAX_STAMP_S = 1e11  # the year 5138: a larger number is of nanoseconds
 
 
 class TrajectoryError(ValueError):
@@ -277,7 +277,7 @@ def read_tum(path: Path | str) -> Trajectory:
         values = _numbers(words, path, number)
         if not np.linalg.norm(values[4:]) > 0.0:
             raise TrajectoryError(f"{path}, line {number}: the quaternion is zero")
-        if abs(values[0]) > _MAX_STAMP_S:
+        if abs(values[0]) > MAX_STAMP_S:
             raise TrajectoryError(
                 f"{path}, line {number}: a stamp of {words[0]} s: are these nanoseconds? "
                 "Divide them by 1e9"

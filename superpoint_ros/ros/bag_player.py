@@ -149,11 +149,11 @@ class BagPlayer(Node):  # type: ignore[misc]
         topics = self._topics
         info = copy_message(frame.camera_info, CameraInfo())
         self._publish(_info_topic(topics.camera_info, topics.image), info)
-        if frame.second_camera_info is not None and topics.right:
-            right_info = copy_message(frame.second_camera_info, CameraInfo())
-            self._publish(_info_topic(topics.right_camera_info, topics.right), right_info)
+        if frame.second_camera_info is not None:
+            second_info = copy_message(frame.second_camera_info, CameraInfo())
+            self._publish(_info_topic(topics.second_camera_info, topics.second), second_info)
         if frame.second is not None:
-            self._publish(topics.depth or topics.right, image_to_ros(frame.second))
+            self._publish(topics.second, image_to_ros(frame.second))
         self._log.write("image", stamp_ns=frame.stamp_ns, gap_ns=frame.gap_ns)
         self._publish(topics.image, image_to_ros(frame.image))
 
@@ -161,14 +161,18 @@ class BagPlayer(Node):  # type: ignore[misc]
         """Create the publishers that `frame` will need."""
         topics = self._topics
         self._advertise(_info_topic(topics.camera_info, topics.image), CameraInfo)
-        if topics.right:
-            self._advertise(_info_topic(topics.right_camera_info, topics.right), CameraInfo)
+        if frame.second_camera_info is not None:
+            second_info = _info_topic(topics.second_camera_info, topics.second)
+            self._advertise(second_info, CameraInfo)
         if frame.second is not None:
-            self._advertise(topics.depth or topics.right, type(image_to_ros(frame.second)))
+            self._advertise(topics.second, type(image_to_ros(frame.second)))
         self._advertise(topics.image, type(image_to_ros(frame.image)))
 
     def publish_static_transforms(self, reader: BagReader) -> None:
-        """Publish /tf_static of the recording, where tf2_msgs is installed."""
+        """Publish /tf_static of the recording, where tf2_msgs is installed.
+
+        Before its frames are read: the reader does one thing at a time.
+        """
         names = [
             t.name
             for t in reader.topics
@@ -217,9 +221,15 @@ class BagPlayer(Node):  # type: ignore[misc]
 
     def gaps(self) -> list[str]:
         """Return what keeps messages from getting through; see `links.find_gaps`."""
+        # What only tells whether depth is registered need not be heard.
+        optional = {self._topics.depth_camera_info} - {self._topics.camera_info}
         return find_gaps(
             self._reports.values(),
-            {topic: p.get_subscription_count() for topic, p in self._inputs.items()},
+            {
+                topic: publisher.get_subscription_count()
+                for topic, publisher in self._inputs.items()
+                if topic not in optional
+            },
             self._listened,
             [f"{self._outputs}/{name}" for name in _ANSWERS],
             self.get_fully_qualified_name(),
@@ -426,6 +436,7 @@ class _Playback:
         self._log = log
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(player)
+        self._first_error = ""  # of a frame that cannot be published
         self._unanswered = 0  # frames in a row
         self._given_up = {0}  # stamps that are not waited for; 0: before the first frame
 
@@ -437,11 +448,13 @@ class _Playback:
             self._executor.shutdown()
 
     def _run(self) -> int:
+        self._player.publish_static_transforms(self._reader)
         frames = self._usable_frames()
         first = next(frames, None)
         if first is None:
-            raise BagError(f"{self._options.bag}: not one frame can be used")
-        self._player.publish_static_transforms(self._reader)
+            raise BagError(
+                f"{self._options.bag}: not one frame can be used, the first: {self._first_error}"
+            )
         self._player.advertise(first)
         is_ready = self._wait_for_links()
         if self._stop.is_set():
@@ -467,6 +480,7 @@ class _Playback:
         options = self._options
         for frame in self._reader.frames(every=options.every, max_frames=options.max_frames):
             if frame.error:
+                self._first_error = self._first_error or frame.error
                 self._log.write(
                     "unusable", stamp_ns=frame.stamp_ns, gap_ns=frame.gap_ns, reason=frame.error
                 )

@@ -10,6 +10,7 @@ from typing import Any
 from superpoint_ros.data import Features, Observation
 from superpoint_ros.decode import decode_depth
 from superpoint_ros.geometry.camera import CalibrationError, Camera
+from superpoint_ros.geometry.registration import why_not_registered
 from superpoint_ros.odometry.observation import (
     make_observation,
     make_stereo_observation,
@@ -19,9 +20,6 @@ from superpoint_ros.odometry.visual_odometry import OdometryConfig
 from superpoint_ros.profiling import Stopwatch
 from superpoint_ros.ros.conversions import MessageError, features_from_message, stamp_to_ns
 from superpoint_ros.ros.log import Problems
-
-# Two calibrations of one lens differ by less, a depth sensor beside it by more.
-_SAME_FOCAL_LENGTH = 0.05
 
 
 @dataclass(frozen=True)
@@ -99,17 +97,11 @@ class ObservationMaker:
         if left is None or self._depth_camera is None:
             return
         (camera, topic), (depth, depth_topic) = left, self._depth_camera
-        ratio = depth.K[0, 0] / camera.K[0, 0]
-        if abs(ratio - 1.0) < _SAME_FOCAL_LENGTH:
+        why = why_not_registered(camera, topic, depth, depth_topic)
+        if why:
+            self._problems.report("depth", f"{why}, or name its camera_info")
+        else:
             self._problems.clear("depth")
-            return
-        self._problems.report(
-            "depth",
-            f"depth is not registered to the image: {depth_topic} has a focal length of "
-            f"{depth.K[0, 0]:.0f} pixels, {topic} {camera.K[0, 0]:.0f}; use the topic of aligned "
-            "depth (align_depth of the driver, or depth_image_proc's register node), or name its "
-            "camera_info",
-        )
 
     @property
     def is_calibrated(self) -> bool:

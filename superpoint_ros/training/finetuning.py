@@ -26,7 +26,7 @@ from superpoint_ros.evaluation.bag import BagError, BagReader
 from superpoint_ros.evaluation.homography import HEADLINES
 from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.extractor import load_extractor
-from superpoint_ros.files import lies_in
+from superpoint_ros.files import lies_in, natural_order
 from superpoint_ros.image import fit_longer_side, resize, write_image
 from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
@@ -150,8 +150,8 @@ def sample_bag(path: Path | str, topic: str, count: int) -> Iterator[tuple[str, 
 
 
 def sample_folder(folder: Path, count: int) -> Iterator[tuple[str, Array]]:
-    """Yield photos of a folder, evenly by name; names are taken to be in order of time."""
-    paths = list_photos(folder, "all")
+    """Yield photos of a folder, evenly by name; numbers in names are taken to tell the time."""
+    paths = sorted(list_photos(folder, "all"), key=lambda path: (path.parent, natural_order(path)))
     for index in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int):
         photo = read_photo(paths[index])
         if photo is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -113,6 +114,11 @@ def test_mistakes_end_in_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_names_are_short_different_and_can_be_written() -> None:
+    bags = ["a/run.mcap", "b/run.mcap", "caf\u00e9.bag", os.fsdecode(b"caf\xe9.mcap")]
+    assert evaluate_bag._names(bags) == ["run", "run-2", "caf\u00e9", "caf\\udce9"]
 
 
 def test_absent_recording_is_named(capsys: pytest.CaptureFixture[str]) -> None:

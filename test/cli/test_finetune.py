@@ -17,7 +17,7 @@ from superpoint_ros.evaluation.homography import HEADLINES
 from superpoint_ros.network.superpoint import HIDDEN_LAYERS
 from superpoint_ros.network.weights import find_weights, load_weights, save_weights
 from superpoint_ros.training import finetuning
-from superpoint_ros.training.finetuning import FinetuneConfig, is_held_back
+from superpoint_ros.training.finetuning import FinetuneConfig, is_held_back, sample_folder
 
 CONFIG = """
 frames: 25
@@ -206,6 +206,13 @@ def test_frames_of_a_job_that_was_abandoned_are_not_used(
         with pytest.raises(ConfigError, match=r"not of this job|lies in --images"):
             finetune.run(parse(*job, "--images", str(source)))
     assert names() == whole - {"job.json"}
+
+
+def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for index in (0, 1, 2, 9, 10, 11, 100):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((20, 20), index, np.uint8))
+    levels = [int(image[0, 0]) for _, image in sample_folder(tmp_path, 7)]
+    assert levels == [0, 1, 2, 9, 10, 11, 100]
 
 
 def test_a_fifth_is_held_back_in_blocks_of_time() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rich.table import Table
 
+from superpoint_ros.cli._recording import plain_console
 from superpoint_ros.cli.main import main
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
 from superpoint_ros.network.weights import ModelCard, save_weights
@@ -59,3 +61,14 @@ def test_pictures_hold_image_and_depth(
     picture = cv2.imread(str(path))
     assert picture.shape == (480, 1280, 3)
     assert picture[:, 640:].std() > 10  # depth has structure
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    console = plain_console(80)
+    table = Table("[b]:car:", title="run[lab] :car:")
+    table.add_row("[red]")
+    console.print(table)
+    console.print("[i]")
+    text = capsys.readouterr().out
+    for name in ("run[lab] :car:", "[b]:car:", "[red]", "[i]"):
+        assert name in text

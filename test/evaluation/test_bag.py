@@ -296,6 +296,159 @@ def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
             BagReader(tmp_path / name)
 
 
+def test_only_one_reads_at_a_time(write_bag: WriteBag, picture: np.ndarray) -> None:
+    # In a file without chunks the one that began first would end where the second did.
+    path = write_bag(mono_entries(picture))
+    with BagReader(path) as reader:
+        frames = reader.frames()
+        next(frames)
+        with pytest.raises(RuntimeError, match=f"{path.name}: is being read already"):
+            list(reader.messages(["/ground_truth/pose"]))
+        assert len(list(frames)) == N - 1
+        assert len(list(reader.messages(["/ground_truth/pose"]))) == N
+
+
+def mono_entries(picture: np.ndarray) -> Callable[[Messages], list]:
+    def entries(m: Messages) -> list:
+        rows = []
+        for i in range(N):
+            t = T0 + i * STEP
+            rows += [
+                ("/camera/camera_info", t, m.camera_info(t, fx=30.0 + i)),
+                ("/camera/image_raw", t + 1, m.image(t, picture, "mono8")),
+                ("/ground_truth/pose", t + 2, m.pose_stamped(t, (i, 0, 0))),
+            ]
+        return rows
+
+    return entries
+
+
+@pytest.mark.parametrize("damaged", [[1], [2, 4]])
+def test_damaged_calibrations_and_poses_are_counted_and_passed_over(
+    damaged: list[int], write_bag: WriteBag, picture: np.ndarray
+) -> None:
+    def entries(m: Messages) -> list:
+        rows = mono_entries(picture)(m)
+        # The message of a topic that is written first tells its type; it is read last.
+        late = [(topic, time_ns + N * STEP, message) for topic, time_ns, message in rows[:3]]
+        rows = [*late, *rows]
+        for i in damaged:
+            for place in (3 * i, 3 * i + 2):
+                rows[place] = (*rows[place][:2], b"\x00\x01\x00\x00\x05")
+        return rows
+
+    with BagReader(write_bag(entries)) as reader:
+        frames = list(reader.frames())
+        truth = reader.ground_truth()
+        notes = reader.notes
+    assert [frame.error for frame in frames] == [""] * (N + 1)
+    assert len(truth) == N - len(set(damaged) - {1})
+    for topic in ("/camera/camera_info", "/ground_truth/pose"):
+        assert f"{len(damaged)} messages of {topic} cannot be deserialised: passed over" in notes
+
+
+def test_metadata_that_does_not_fit_its_files_is_told(
+    write_bag: WriteBag, picture: np.ndarray, tmp_path: Path
+) -> None:
+    path = write_bag(mono_entries(picture), "sqlite3")
+    lifespan = "{sec: 1, nsec: 0}"
+    profile = (
+        f"[{{history: 3, depth: 0, reliability: 1, durability: 2, deadline: {lifespan}, "
+        f"lifespan: {lifespan}, liveliness: 1, liveliness_lease_duration: {lifespan}, "
+        "avoid_ros_namespace_conventions: false}]"
+    )
+    metadata = (path / "metadata.yaml").read_text()
+    assert "offered_qos_profiles: []" in metadata
+    (path / "metadata.yaml").write_text(
+        metadata.replace("offered_qos_profiles: []", f"offered_qos_profiles: {profile}")
+    )
+    with (
+        BagReader(path) as reader,
+        pytest.raises(
+            BagError, match=rf"{path.name}: no message of /camera/camera_info can be read, of {N} "
+        ),
+    ):
+        reader.check_calibration()
+    calibration = tmp_path / "calibration.yaml"
+    calibration.write_text("fx: 30\nfy: 30\ncx: 20\ncy: 12\nwidth: 40\nheight: 24\n")
+    wanted = SensorTopics(camera_info=str(calibration))
+    with (
+        BagReader(path, wanted) as reader,
+        pytest.raises(BagError, match=rf"no message of /camera/image_raw can be read, of {N} "),
+    ):
+        list(reader.frames())
+
+
+@pytest.mark.parametrize("from_file", ["camera_info", "right_camera_info"])
+def test_one_camera_of_a_pair_may_be_calibrated_by_a_file(
+    from_file: str, write_bag: WriteBag, picture: np.ndarray, tmp_path: Path
+) -> None:
+    side = "right" if from_file == "camera_info" else "left"  # what is recorded
+
+    def entries(m: Messages) -> list:
+        images = [
+            (f"/{name}/image_raw", T0, m.image(T0, picture, "mono8")) for name in ("left", "right")
+        ]
+        return [(f"/{side}/camera_info", T0, m.camera_info(T0, fx=31.0)), *images]
+
+    calibration = tmp_path / "calibration.yaml"
+    calibration.write_text("fx: 32\nfy: 32\ncx: 20\ncy: 12\nwidth: 40\nheight: 24\n")
+    wanted = SensorTopics(**{from_file: str(calibration)})
+    with BagReader(write_bag(entries), wanted) as reader:
+        (frame,) = reader.frames()
+        assert reader.sensor.sensor == "stereo"
+    assert frame.is_stereo
+    focal_lengths = (frame.camera_info.k[0], frame.second_camera_info.k[0])
+    assert focal_lengths == ((32.0, 31.0) if from_file == "camera_info" else (31.0, 32.0))
+
+
+@pytest.mark.parametrize(("fx", "is_told"), [(30.5, False), (21.0, True)])
+def test_depth_of_another_lens_is_told(
+    fx: float,
+    is_told: bool,
+    write_bag: WriteBag,
+    picture: np.ndarray,
+    depth_picture: np.ndarray,
+) -> None:
+    def entries(m: Messages) -> list:
+        return [
+            ("/camera/depth/camera_info", T0, m.camera_info(T0, fx=fx)),
+            ("/camera/depth/image_raw", T0, m.image(T0, depth_picture, "16UC1")),
+            ("/camera/color/camera_info", T0, m.camera_info(T0, fx=30.0)),
+            ("/camera/color/image_raw", T0, m.image(T0, picture, "mono8")),
+        ]
+
+    with BagReader(write_bag(entries)) as reader:
+        (frame,) = reader.frames()
+        notes = reader.notes
+    assert frame.second_camera_info.k[0] == fx
+    assert not frame.is_stereo
+    expected = (
+        "depth is not registered to the image: /camera/depth/camera_info has a focal length of "
+        "21 pixels, /camera/color/camera_info 30; use the topic of aligned depth"
+    )
+    assert [note.startswith(expected) for note in notes] == [True] * is_told
+
+
+def test_a_part_that_was_cut_off_is_named_and_files_of_macos_are_none(
+    write_bag: WriteBag, picture: np.ndarray
+) -> None:
+    path = write_bag(mono_entries(picture))
+    (path / "metadata.yaml").unlink()
+    (path / "._bag.mcap").write_bytes(b"of macOS")
+    with BagReader(path) as reader:
+        assert len(list(reader.frames())) == N
+    whole = (path / "bag.mcap").read_bytes()
+    cut = path / "bag_1.mcap"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        BagError,
+        match=rf"bag: cannot be read as a bag: bag_1.mcap \(.*'mcap recover {cut} -o "
+        r"bag_1_recovered.mcap'; the other files",
+    ):
+        BagReader(path)
+
+
 @pytest.mark.dataset
 def test_shared_recordings_are_recognised(shared_data: Path) -> None:
     expected = {

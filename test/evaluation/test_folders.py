@@ -11,6 +11,9 @@ import pytest
 from superpoint_ros.decode import decode_depth, decode_grey
 from superpoint_ros.evaluation.bag import BagError, BagReader
 from superpoint_ros.evaluation.folders import read_calibration
+from superpoint_ros.geometry.camera import Camera
+from superpoint_ros.geometry.se3 import pose_from_quaternion
+from superpoint_ros.geometry.stereo import StereoPair
 
 
 def write_image(path: Path, value: int, dtype: type = np.uint8) -> None:
@@ -196,3 +199,88 @@ def test_camera_calibration_file(tmp_path: Path) -> None:
             read_calibration(path)
     with pytest.raises(BagError, match="cannot be read"):
         read_calibration(tmp_path / "absent.yaml")
+
+
+PLAIN_CALIBRATION = "fx: 30\nfy: 30\ncx: 20\ncy: 12\nwidth: 40\nheight: 24\n"
+
+
+@pytest.mark.parametrize("layout", ["plain", "tum"])
+def test_stamps_in_nanoseconds_are_named(layout: str, tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "0.png", 1)
+    name, row = ("times.txt", "") if layout == "plain" else ("rgb.txt", " images/0.png")
+    (tmp_path / name).write_text(f"1403636579763555584{row}\n")
+    with pytest.raises(BagError, match=rf"{name}: a stamp of 1403636579763555584 s: are these na"):
+        BagReader(tmp_path)
+
+
+def test_lists_may_be_in_any_order(tmp_path: Path) -> None:
+    order = [3, 0, 1, 5, 4, 2]
+    for i in order:
+        write_image(tmp_path / "rgb" / f"{i}.png", i)
+        write_image(tmp_path / "depth" / f"{i}.png", 1000 + i, np.uint16)
+    (tmp_path / "rgb.txt").write_text("".join(f"10.{i}00 rgb/{i}.png\n" for i in order))
+    (tmp_path / "depth.txt").write_text("".join(f"10.{i}05 depth/{i}.png\n" for i in range(6)))
+    (tmp_path / "calib.yaml").write_text(PLAIN_CALIBRATION)
+    with BagReader(tmp_path) as reader:
+        frames = list(reader.frames())
+    assert [(frame.error, frame.gap_ns) for frame in frames] == [("", 5_000_000)] * 6
+    assert [int(decode_grey(frame.image)[0, 0]) for frame in frames] == list(range(6))
+
+
+def test_euroc_folder_knows_how_its_cameras_stand(tmp_path: Path) -> None:
+    T_body_cam = {
+        "cam0": [
+            *(0.0148655429818, -0.999880929698, 0.00414029679422, -0.0216401454975),
+            *(0.999557249008, 0.0149672133247, 0.025715529948, -0.064676986768),
+            *(-0.0257744366974, 0.00375618835797, 0.999660727178, 0.00981073058949),
+            *(0.0, 0.0, 0.0, 1.0),
+        ],
+        "cam1": [
+            *(0.0125552670891, -0.999755099723, 0.0182237714554, -0.0198435579556),
+            *(0.999598781151, 0.0130119051815, 0.0251588363115, 0.0453689425024),
+            *(-0.0253898008918, 0.0179005838253, 0.999517347078, 0.00786212447038),
+            *(0.0, 0.0, 0.0, 1.0),
+        ],
+    }
+    for name, T in T_body_cam.items():
+        folder = tmp_path / "mav0" / name
+        write_image(folder / "data" / "1000.png", 7)
+        (folder / "data.csv").write_text("1000,1000.png\n")
+        (folder / "sensor.yaml").write_text(
+            f"T_BS:\n  data: {T}\nresolution: [40, 24]\nintrinsics: [30, 31, 20, 12]\n"
+            "distortion_coefficients: [-0.28, 0.07, 0.0002, 0.00002]\n"
+        )
+    with BagReader(tmp_path) as reader:
+        reader.check_calibration(needs_baseline=True)
+        frame = next(reader.frames())
+    infos = (frame.camera_info, frame.second_camera_info)
+    left, right = (Camera.from_message(info) for info in infos)
+    pair = StereoPair.from_cameras(left, right)
+    # docs/evaluation.md has the pose for the bags of the same camera.
+    T_left_right = pose_from_quaternion(
+        np.array([0.11007414, -0.00015661, 0.00088938]),
+        np.array([0.00704531, -0.00017985, 0.00115733, 0.99997449]),
+    )
+    expected = StereoPair.from_extrinsics(left, right, T_left_right)
+    assert pair.baseline == pytest.approx(expected.baseline, abs=1e-6)
+    np.testing.assert_allclose(pair.R_rect_left, expected.R_rect_left, atol=1e-5)
+    np.testing.assert_allclose(pair.R_rect_right, expected.R_rect_right, atol=1e-5)
+
+
+def test_kitti_truth_is_that_of_the_camera_in_use(tmp_path: Path) -> None:
+    for camera in (2, 3):
+        for i in range(2):
+            write_image(tmp_path / f"image_{camera}" / f"{i:06}.png", camera)
+    (tmp_path / "times.txt").write_text("0.0\n0.1\n")
+    rows = [f"P{i}: 700 0 600 0 0 700 180 0 0 0 1 0\n" for i in range(2)]
+    # Camera 2 is 6 cm left of camera 0 and 4 mm behind it: x' = K (x + t), t = (0.06, 0, 0.004).
+    rows.append("P2: 700 0 600 44.4 0 700 180 0.72 0 0 1 0.004\n")
+    rows.append("P3: 700 0 600 -333.6 0 700 180 0.72 0 0 1 0.004\n")
+    (tmp_path / "calib.txt").write_text("".join(rows))
+    # Camera 0 turns to the right on the spot.
+    (tmp_path / "poses.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 0\n0 0 1 0 0 1 0 0 -1 0 0 0\n")
+    with BagReader(tmp_path) as reader:
+        truth = reader.ground_truth()
+    np.testing.assert_allclose(
+        truth.poses[:, :3, 3], [[-0.06, 0, -0.004], [-0.004, 0, 0.06]], atol=1e-12
+    )

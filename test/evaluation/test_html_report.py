@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from superpoint_ros.data import TrackingState
+from superpoint_ros.evaluation.html_recording import _interval_part
 from superpoint_ros.evaluation.html_report import Provenance, render_html
 from superpoint_ros.evaluation.lockstep import LockstepRun
 from superpoint_ros.evaluation.moments import Moment, compress
@@ -198,6 +199,20 @@ def test_a_long_line_keeps_its_peaks_and_its_holes() -> None:
     assert (2160.5, 7.0) in points
     assert any(3500.0 <= t <= 3520.0 for t, y in points if y is None)
     assert len(svg) < 200_000
+
+
+def test_many_lost_intervals_do_not_make_a_large_report() -> None:
+    line = Line("x", np.arange(9000) / 30.0, np.zeros(9000))
+    often = [(i / 30.0, (i + 2) / 30.0) for i in range(0, 9000, 3)]
+    svg = plot_over_time([line], "x", "m", "lost often", lost_s=often)
+    assert svg.count("opacity: 0.22") == 1
+    far = [(0.0, 1.0), (100.0, 100.1), (100.2, 100.3), (250.0, 260.0)]
+    svg = plot_over_time([line], "x", "m", "lost seldom", lost_s=far)
+    assert svg.count("opacity: 0.22") == 3
+    lost = [{"start_s": start, "end_s": end, "frames": 2} for start, end in often]
+    table = _interval_part({"lost_intervals": lost, "maps": [], "skipped": []})
+    assert table.count("<tr>") == 1 + 100
+    assert "2900 more are in summary.json." in table
 
 
 # In the page before its own script: errors, what the page's policy refused, what was drawn.

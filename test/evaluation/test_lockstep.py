@@ -176,10 +176,15 @@ def test_both_images_of_a_stereo_pair_go_through_in_one_batch() -> None:
     P_right = np.array([[30.0, 0, 20, -3.0], [0, 30, 12, 0], [0, 0, 1, 0]])
     right_info = make_camera_info(SIZE_HW, (30, 30, 20, 12), P=P_right)
     # The left keypoint lies at x = 20, the right one at x = 14: 6 px are 0.5 m.
-    right = frame(14).image
+    pair = {
+        "camera_info": info,
+        "second": frame(14).image,
+        "second_camera_info": right_info,
+        "is_stereo": True,
+    }
     odometry = Recorder()
     run = run_odometry(
-        [frame(20, camera_info=info, second=right, second_camera_info=right_info, gap_ns=0)],
+        [frame(20, **pair, gap_ns=0)],
         extract,
         odometry,
         extract_batch=extract_batch,
@@ -188,9 +193,7 @@ def test_both_images_of_a_stereo_pair_go_through_in_one_batch() -> None:
     np.testing.assert_allclose(odometry.observations[0].depth, [0.5])
     assert run.gaps_ns == [0]
     again = Recorder()
-    run_odometry(
-        [frame(20, camera_info=info, second=right, second_camera_info=right_info)], extract, again
-    )
+    run_odometry([frame(20, **pair)], extract, again)
     np.testing.assert_allclose(again.observations[0].depth, [0.5])
 
 
@@ -236,6 +239,23 @@ def test_calibration_of_another_image_size_is_refused() -> None:
     info = make_camera_info((480, 640), (500, 500, 320, 240))
     with pytest.raises(BagError, match=r"640x480 images, but the image is 40x24"):
         run_odometry([frame(0, camera_info=info)], extract, Recorder())
+
+
+def test_depth_of_another_size_is_refused_with_its_cure() -> None:
+    depth = SimpleNamespace(
+        format="png", data=cv2.imencode(".png", np.ones((20, 30), np.uint16))[1].ravel()
+    )
+    with pytest.raises(BagError, match=r"depth is 30x20, but the image is 40x24: .* aligned"):
+        run_odometry([frame(0, second=depth)], extract, Recorder())
+
+
+def test_depth_with_a_calibration_of_its_own_is_no_right_image() -> None:
+    depth = cv2.imencode(".png", np.full(SIZE_HW, 2000, np.uint16))[1].ravel()
+    message = SimpleNamespace(format="png", data=depth)
+    info = make_camera_info(SIZE_HW, (30, 30, 20, 12))
+    odometry = Recorder()
+    run_odometry([frame(7, second=message, second_camera_info=info)], extract, odometry)
+    np.testing.assert_allclose(odometry.observations[0].depth, [2.0], rtol=1e-6)
 
 
 @pytest.mark.slow

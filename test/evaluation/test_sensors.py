@@ -243,3 +243,34 @@ def test_ground_truth_needs_the_name_and_is_not_guessed() -> None:
     both = ("/vicon/a/pose", "/vicon/b/pose")
     assert detect(*camera, *both).ground_truth == ""
     assert detect(*camera, *both, ground_truth=both[1]).ground_truth == both[1]
+
+
+SURROUND = tuple(
+    f"/camera/{side}/{name}"
+    for side in ("front", "left", "right", "rear")
+    for name in ("image_raw", "camera_info")
+)
+
+
+def test_a_rig_that_looks_around_is_no_stereo_pair_unless_said_so() -> None:
+    for wanted in ({}, {"image": "/camera/left/image_raw"}):
+        with pytest.raises(BagError, match=r"looks around.*--sensor mono --image TOPIC, or"):
+            detect(*SURROUND, **wanted)
+    assert detect(*SURROUND, image="/camera/rear/image_raw").sensor == "mono"
+    found = detect(*SURROUND, sensor="stereo")
+    assert (found.image, found.right) == ("/camera/left/image_raw", "/camera/right/image_raw")
+
+
+@pytest.mark.parametrize(
+    ("depth", "info"),
+    [
+        ("/camera/depth/image_rect_raw", "/camera/depth/camera_info"),
+        ("/camera/depth/image_rect_raw/compressedDepth", "/camera/depth/camera_info"),
+        ("/camera/color/depth_image", ""),  # its sibling is that of the image
+    ],
+)
+def test_the_calibration_beside_depth_is_that_of_depth(depth: str, info: str) -> None:
+    image = "/camera/color/image_raw"
+    found = detect(image, "/camera/color/camera_info", depth, "/camera/depth/camera_info")
+    assert (found.sensor, found.depth_camera_info) == ("rgbd", info)
+    assert (found.second, found.second_camera_info) == (depth, info)

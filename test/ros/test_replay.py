@@ -2,14 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording through the two processes over DDS gives what lock-step gives, frame by frame."""
 
+import argparse
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,8 +26,9 @@ from lifecycle_msgs.srv import ChangeState
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from superpoint_ros.config import from_mapping
-from superpoint_ros.evaluation.bag import BagReader
+from superpoint_ros.cli import replay as cli_replay
+from superpoint_ros.config import ConfigError, from_mapping
+from superpoint_ros.evaluation.bag import BagError, BagReader, Frame, SensorTopics
 from superpoint_ros.evaluation.bag_writer import write_bag
 from superpoint_ros.evaluation.lockstep import run_odometry
 from superpoint_ros.evaluation.replay import read_replay
@@ -35,7 +40,8 @@ from superpoint_ros.odometry.visual_odometry import (
     OdometryConfig,
     VisualOdometry,
 )
-from superpoint_ros.ros.bag_player import copy_message, image_to_ros
+from superpoint_ros.ros import bag_player
+from superpoint_ros.ros.bag_player import BagPlayer, copy_message, image_to_ros
 from superpoint_ros.ros.frames import Mounting
 
 pytestmark = pytest.mark.ros
@@ -404,3 +410,124 @@ def test_messages_of_either_ros_generation_and_of_folders_become_ros_messages():
     assert isinstance(image, Image)
     assert bytes(image.data) == pixels.tobytes()
     assert (image.height, image.width, image.step) == (3, 4, 4)
+
+
+class FakeReader:
+    """Gives the same frame three times; complains of being asked for more meanwhile."""
+
+    def __init__(self, frame):
+        self.frame = frame
+        self.is_open = False
+
+    def frames(self, every, max_frames):
+        self.is_open = True
+        yield from [self.frame] * 3
+        self.is_open = False
+
+
+class FakePlayer:
+    def publish_static_transforms(self, reader):
+        assert not reader.is_open
+        self.has_static_transforms = True
+
+    def advertise(self, frame):
+        assert self.has_static_transforms
+        raise InterruptedError  # enough seen
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("", pytest.raises(InterruptedError)),
+        (
+            "/depth: no message within 20 ms",
+            pytest.raises(BagError, match=r"not one frame can be used, the first: /depth: no"),
+        ),
+    ],
+)
+def test_before_the_first_frame_goes_out(error, expected, monkeypatch):
+    monkeypatch.setattr(bag_player, "SingleThreadedExecutor", mock.MagicMock)
+    options = argparse.Namespace(bag="a.mcap", every=1, max_frames=0)
+    reader = FakeReader(Frame(0, 5, None, None, error=error))
+    playback = bag_player._Playback(
+        options, threading.Event(), reader, FakePlayer(), mock.MagicMock()
+    )
+    with expected:
+        playback.run()
+
+
+def test_depth_has_its_own_calibration():
+    info, depth_info = CameraInfo(width=80), CameraInfo(width=40)
+    topics = SensorTopics(
+        sensor="rgbd",
+        image="/color/image",
+        camera_info="/color/camera_info",
+        depth="/depth/image",
+        depth_camera_info="/depth/camera_info",
+    )
+    published = {}
+    player = SimpleNamespace(
+        _topics=topics,
+        _clock_publisher=None,
+        _publish=lambda topic, message: published.setdefault(topic, message),
+        _log=mock.MagicMock(),
+    )
+    frame = Frame(0, 5, Image(), info, Image(), depth_info)
+    BagPlayer.publish_frame(player, frame)
+    assert list(published)[-1] == "/color/image"  # what the others belong to comes last
+    assert published["/color/camera_info"].width == 80
+    assert published["/depth/camera_info"].width == 40
+    args = argparse.Namespace(
+        param=[],
+        depth_units_per_metre=0.0,
+        weights="",
+        params_file="",
+        use_sim_time=False,
+        composed=True,
+    )
+    for own, heard in (("/depth/camera_info", "/depth/camera_info"), ("", "/color/camera_info")):
+        changed = dataclasses.replace(topics, depth_camera_info=own)
+        (node,) = cli_replay._make_graph(args, "rgbd", changed, 1000.0)
+        assert dict(node.remappings)["depth/camera_info"] == heard
+
+
+def test_the_player_pairs_as_the_tracker_does(monkeypatch, tmp_path):
+    started = []
+
+    class Processes:
+        def __init__(self, graph, environment, output=None):
+            started.extend(graph)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def find_ended(self):
+            return "player", 2
+
+        def stop(self, grace_s):
+            return {}
+
+    monkeypatch.setattr(cli_replay, "GraphProcesses", Processes)
+    args = argparse.Namespace(
+        param=["tracker_node:sync_slop:=0.05"],
+        out=tmp_path,
+        join_domain=True,
+        rate=0.0,
+        every=1,
+        max_frames=0,
+        start_timeout=1.0,
+        use_sim_time=False,
+    )
+    with pytest.raises(cli_replay.ReplayFailed):
+        cli_replay._play(args, "a.mcap", SensorTopics(), ())
+    (player,) = started
+    command = player.command()
+    assert command[command.index("--slop") + 1] == "0.05"
+    args.param = []
+    assert cli_replay._slop_s(args) == 0.02
+    args.param = ["tracker_node:sync_slop:=-1"]
+    with pytest.raises(ConfigError, match="sync_slop"):
+        cli_replay._slop_s(args)
