@@ -106,22 +106,35 @@ def replaced(path: Path | str) -> Iterator[Path]:
     """
     check_file(path)
     if _is_stream(Path(path)):
-        yield Path(path)
+        with _named(Path(path)):
+            yield Path(path)
         return
     suffix, path = Path(path).suffix, _target(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}-part{suffix}")
     handle = _open_alone(temporary)
     try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())  # on the disk before the old file goes
+        with _named(path):
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())  # on the disk before the old file goes
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let errors of writing, such as a full disk, name the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def _is_stream(path: Path) -> bool:

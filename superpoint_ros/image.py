@@ -8,6 +8,8 @@ and resizing by s maps x to (x + 0.5) s - 0.5. Colour is BGR, as `cv2.imread` gi
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import cv2
@@ -54,12 +56,15 @@ def read_image(path: Path | str) -> Array:
 
     Raises:
         FileNotFoundError: No such file.
+        PermissionError: It may not be read.
         ImageError: It is a folder, or no image that OpenCV reads.
     """
     if Path(path).is_dir():
         raise ImageError(f"{path}: is a folder; name the images in it")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such image file")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, "may not be read", str(path))
     image: Array | None = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ImageError(f"{path}: not an image that OpenCV can read")

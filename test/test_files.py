@@ -126,6 +126,12 @@ def test_a_file_that_a_handle_leads_to_is_not_replaced(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_names_the_file() -> None:
+    with pytest.raises(OSError, match="/dev/full"):
+        write_json("/dev/full", {"a": 1})
+
+
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     file = tmp_path / "photo.png"
     file.write_text("")

@@ -30,11 +30,23 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     group.add_argument("--precision", help="auto, fp32, bf16 or fp16 (default: auto)")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's)")
-    group.add_argument("--max-keypoints", type=int, metavar="N", help="0: no limit")
-    group.add_argument("--threshold", type=float, help="smallest probability of a keypoint")
-    group.add_argument("--nms-radius", type=int, metavar="PX", help="distance between keypoints")
     group.add_argument(
-        "--longer-side", type=int, metavar="PX", help="shrink larger images to this; 0: never"
+        "--max-keypoints",
+        type=int,
+        metavar="N",
+        help="best so many are kept; 0: no limit (default: 1000)",
+    )
+    group.add_argument(
+        "--threshold", type=float, help="smallest score of a keypoint (default: 0.005)"
+    )
+    group.add_argument(
+        "--nms-radius", type=int, metavar="PX", help="distance between keypoints (default: 3)"
+    )
+    group.add_argument(
+        "--longer-side",
+        type=int,
+        metavar="PX",
+        help="shrink larger images to this (default: 0, never)",
     )
     add_scales(group)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from superpoint_ros.evaluation.trajectory import Trajectory
 
 
+_PIPE_COLUMNS = 160
 _TOPICS = {
     "image": ("TOPIC", "image; of stereo the left"),
     "camera_info": ("TOPIC|FILE", "calibration, or a YAML file of it"),
@@ -75,7 +76,8 @@ def add_slop_argument(source: Any) -> None:
         type=float,
         default=0.02,
         metavar="S",
-        help="largest gap between the stamps of image and depth, seconds (default 0.02)",
+        help="largest gap between the stamps of image and depth (or right image), seconds "
+        "(default: 0.02)",
     )
 
 
@@ -83,7 +85,13 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> Any:
     """Declare weights and settings of a run; return the group, for more of the kind."""
     method = parser.add_argument_group("how to run")
     add_weights(method)
-    method.add_argument("--max-keypoints", type=int, default=None, metavar="N")
+    method.add_argument(
+        "--max-keypoints",
+        type=int,
+        default=None,
+        metavar="N",
+        help="best so many of an image are kept; 0: no limit (default: 1000)",
+    )
     method.add_argument(
         "--set",
         action="append",
@@ -161,15 +169,19 @@ def read_truth(args: argparse.Namespace, reader: BagReader) -> tuple[Trajectory 
     return truth, name
 
 
-def plain_console(width: int | None = None) -> Console:
+def plain_console() -> Console:
     """Return a console that prints names as they are: none is markup, none an emoji.
 
-    Args:
-        width: Columns; None: those of the terminal.
+    In a pipe nothing is folded to the 80 columns of no terminal.
     """
     from rich.console import Console
 
-    return Console(soft_wrap=True, markup=False, emoji=False, width=width)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # for main, as everything that prints
+
+    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
+    return Plain(soft_wrap=True, markup=False, emoji=False, width=width)
 
 
 def printable(name: str) -> str:

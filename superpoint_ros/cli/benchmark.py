@@ -39,7 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", action="append", metavar="HxW", help="image size, repeatable (default: 480x640)"
     )
-    parser.add_argument("--batch", type=int, nargs="+", default=[1], metavar="B")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        nargs="+",
+        default=[1],
+        metavar="B",
+        help="images at once (default: 1)",
+    )
     parser.add_argument(
         "--precision",
         nargs="+",

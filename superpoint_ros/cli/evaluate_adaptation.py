@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", metavar="DIR", help="folder of photos")
     parser.add_argument("--count", type=int, default=10, help="pairs (default: 10)")
     parser.add_argument(
-        "--views", type=int, nargs="+", default=[1, 10, 100], metavar="N", help="1 10 100"
+        "--views",
+        type=int,
+        nargs="+",
+        default=[1, 10, 100],
+        metavar="N",
+        help="warped views that labels are voted by (default: 1 10 100)",
     )
     add_weights(parser)
     parser.add_argument(

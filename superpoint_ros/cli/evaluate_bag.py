@@ -146,11 +146,14 @@ def run(args: argparse.Namespace) -> int:
             failures.append(Failure(printable(bag), describe_error(error)))
             print(f"superpoint: failed: {failures[-1].error}", file=sys.stderr)
     evaluation = Evaluation(tuple(rows), tuple(failures))
-    _print(evaluation)
+    # Written before printed: who reads the table may stop reading.
     if args.json:
         write_json(args.json, evaluation.to_mapping())
     if args.out:
         _write(Path(args.out), evaluation)
+    _print(evaluation)
+    if args.out:
+        print(f"report: {Path(args.out) / 'report.html'}")
     return EXIT_FAILED if failures else EXIT_OK
 
 
@@ -225,6 +228,8 @@ def make_configs(
         part, _, rest = key.partition(".")
         owners = [part] if rest in names.get(part, ()) else [n for n in names if key in names[n]]
         key = rest if rest in names.get(part, ()) else key
+        if key == "mode":
+            raise ConfigError(f"--set {assignment}: is --sensor {text}")
         if not owners:
             known = ", ".join(sorted(names["extractor"] | names["odometry"]))
             raise ConfigError(f"--set {key}: unknown setting; known: {known}")
@@ -296,8 +301,7 @@ def _print(evaluation: Evaluation) -> None:
         print_spread,
     )
 
-    # In a pipe a table must not be folded to the 80 columns of no terminal.
-    console = plain_console(None if sys.stdout.isatty() else 160)
+    console = plain_console()
     rows = evaluation.rows
     if len(rows) == 1 and not evaluation.failures:
         print_summary(rows[0].recorded.summary, console, title=rows[0].name)
@@ -326,7 +330,6 @@ def _write(folder: Path, evaluation: Evaluation) -> None:
         place = folder if is_only else folder / f"{row.name}_{row.features}"
         write_run(place, row.recorded)
     write_html(folder / "report.html", evaluation, Provenance.of_now(typed_command()))
-    print(f"report: {folder / 'report.html'}")
 
 
 @contextmanager

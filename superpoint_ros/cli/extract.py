@@ -14,6 +14,7 @@ Keypoints are (x, y) in pixels of the image as it is on disk; the centre of the 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -47,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     from superpoint_ros.image import read_image
 
     out = Path(args.out) if args.out else None
-    is_folder = out is not None and (not out.suffix or out.is_dir())
+    is_folder = out is not None and (
+        not out.suffix or out.is_dir() or args.out.endswith(os.sep)  # which Path drops
+    )
     if out is not None and not is_folder and len(args.images) > 1:
         raise ConfigError(f"--out {out}: several images need a folder, not a file")
     if out is not None and is_folder:

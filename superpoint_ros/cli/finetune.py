@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     from superpoint_ros.engines.torch_engine import resolve_device
     from superpoint_ros.files import check_folder
-    from superpoint_ros.network.weights import find_weights
+    from superpoint_ros.network.weights import find_weights, load_weights
     from superpoint_ros.training.datasets import check_apart
     from superpoint_ros.training.finetuning import finetune
 
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     device = str(resolve_device(args.device))
     config = _load_config(args)
     weights, out = find_weights(args.weights), Path(args.out)
+    load_weights(weights)  # before a folder is taken for this job
     _take_frames(args, config, weights, out)
     name = Path(args.bag or args.images).resolve().name
     result = finetune(weights, out, config, name, device)

@@ -42,7 +42,7 @@ from superpoint_ros.cli._recording import (
     typed_command,
     wanted_topics,
 )
-from superpoint_ros.cli.run import GraphProcesses, parse_parameters
+from superpoint_ros.cli.run import GraphProcesses, parse_parameters, sigterm_as_interrupt
 from superpoint_ros.config import ConfigError
 from superpoint_ros.graph import (
     FEATURES_NODE,
@@ -150,7 +150,8 @@ def run(args: argparse.Namespace) -> int:
         graph = _make_graph(args, sensor, topics, reader.depth_units_per_metre)
         truth = read_truth(args, reader)
         console.print(f"{printable(bag)}: {sensor}, {reader.num_images} images on {topics.image}")
-        code = _play(args, bag, topics, graph)
+        with sigterm_as_interrupt():
+            code = _play(args, bag, topics, graph)
         replay, summary = _judge(args, reader, sensor, bag, *truth)
         _write(args, reader, replay, summary, graph, console)
     return code

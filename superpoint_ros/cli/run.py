@@ -215,7 +215,7 @@ def run(args: argparse.Namespace) -> int:
         for node in graph:
             print(_spell(node))
         return 0
-    with _sigterm_as_interrupt(), GraphProcesses(graph) as processes:
+    with sigterm_as_interrupt(), GraphProcesses(graph) as processes:
         try:
             name, code = processes.wait()
         except KeyboardInterrupt:
@@ -261,7 +261,7 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM (systemd, docker stop) as Ctrl-C."""
 
     def interrupt(*_: object) -> None:

@@ -85,7 +85,9 @@ def _print_calibration(reader: BagReader, console: Console) -> None:
 def _print_topics(reader: BagReader, console: Console) -> None:
     from rich.table import Table
 
-    table = Table("topic", "type", "messages", title=printable(str(reader.path)))
+    table = Table(title=printable(str(reader.path)))
+    for name in ("topic", "type", "messages"):
+        table.add_column(name, overflow="fold")  # an option wants the whole name
     for topic in reader.topics:
         table.add_row(topic.name, topic.msgtype, str(topic.count))
     console.print(table)

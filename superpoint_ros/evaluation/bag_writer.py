@@ -24,6 +24,7 @@ from rosbags.typesys import Stores, get_typestore
 from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Array
 from superpoint_ros.evaluation.synthetic import SequenceConfig, SyntheticFrame, SyntheticSequence
+from superpoint_ros.files import check_folder
 from superpoint_ros.geometry.camera import Camera
 from superpoint_ros.geometry.se3 import quaternion_from_rotation
 
@@ -84,6 +85,7 @@ class SequenceBagWriter:
         self._connections: dict[str, Any] = {}
 
     def __enter__(self) -> SequenceBagWriter:
+        check_folder(self._path.parent)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # Written beside its place and then renamed: an interrupted run leaves no half bag.
         self._scratch = Path(tempfile.mkdtemp(prefix=".rendering_", dir=self._path.parent))

@@ -234,7 +234,8 @@ def run_lanes(
 ) -> None:
     """Take every frame in order through every lane that wants it; `Lane.finish` gives the runs.
 
-    Bad frames are named in `LockstepRun.skipped`; they do not stop the run.
+    Bad frames, and those whose size is not that of calibration or depth, are named in
+    `LockstepRun.skipped`; they do not stop the run, unless all are.
 
     Args:
         frames: From `BagReader.frames()`.
@@ -244,8 +245,9 @@ def run_lanes(
 
     Raises:
         CalibrationError: A camera_info that cannot be used, or a pair of them.
-        BagError: The recording is damaged, or calibration or depth is of another image size.
+        BagError: The recording is damaged, or not one frame can be used.
     """
+    first_error, num_used = "", 0
     start = time.perf_counter()
     for position, frame in enumerate(frames):
         shared = Stopwatch()
@@ -257,6 +259,8 @@ def run_lanes(
                     decoded = _decode(frame, depth_units_per_metre)
             except DecodeError as decode_error:
                 error = str(decode_error)
+        first_error = first_error or error
+        num_used += not error
         for group in groups:
             lanes = [lane for lane in group.lanes if lane.keeps(position)]
             if not lanes:
@@ -275,6 +279,8 @@ def run_lanes(
                 lane.take(frame, grey, observation, error, watch)
         on_frame()
         start = time.perf_counter()
+    if first_error and not num_used:
+        raise BagError(f"not one frame can be used, the first: {first_error}")
 
 
 def run_odometry(
@@ -305,7 +311,7 @@ def run_odometry(
     Raises:
         ValueError: An unknown `descriptor_type`.
         CalibrationError: A camera_info that cannot be used, or a pair of them.
-        BagError: The recording is damaged, or calibration or depth is of another image size.
+        BagError: The recording is damaged, or not one frame can be used.
     """
     lane = Lane(odometry, observer=observer)
     group = LaneGroup(
@@ -340,7 +346,7 @@ def _decode(frame: Frame, depth_units_per_metre: float) -> _Decoded:
     for image, camera in zip(images, cameras, strict=True):
         _check_size(image, camera)
     if depth is not None and depth.shape != images[0].shape:
-        raise BagError(
+        raise DecodeError(
             f"depth is {depth.shape[1]}x{depth.shape[0]}, but the image is "
             f"{images[0].shape[1]}x{images[0].shape[0]}: pass the --depth of aligned depth "
             "(align_depth of the driver, or depth_image_proc's register node), or --sensor mono"
@@ -410,7 +416,7 @@ def _record(
 
 def _check_size(image: Any, camera: Camera) -> None:
     if all(camera.image_size_hw) and camera.image_size_hw != image.shape[:2]:
-        raise BagError(
+        raise DecodeError(
             f"camera_info is of {camera.image_size_hw[1]}x{camera.image_size_hw[0]} images, but "
             f"the image is {image.shape[1]}x{image.shape[0]}: pass the --camera-info of this image"
         )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ _CURES = {
     ".db3": "ros2 bag reindex {folder}",
     ".bag": "rosbag reindex {file}",
 }
+# What recorders add to the names of the parts of one recording.
+_SPLIT = re.compile(r"(_\d{4}(-\d\d){5})?_\d+$")
+_MAX_NAMES = 5  # that an error lists
 
 
 class BagError(ValueError):
@@ -95,6 +99,8 @@ class RosbagRecording:
         try:
             self._reader = AnyReader(_storage_files(path), default_typestore=self._default_types)
             self._reader.open()
+        except BagError:
+            raise
         except Exception as error:  # rosbags, SQLite and the decompressors raise what they like
             raise BagError(_explain_refusal(path, error)) from None
         counts: dict[tuple[str, str], int] = {}
@@ -201,9 +207,15 @@ def _storage_files(path: Path) -> list[Path]:
     """Return what AnyReader should open.
 
     A directory may lack its metadata after a crash; one named .bag rosbags takes for a ROS 1 file.
+
+    Raises:
+        BagError: It holds more than one recording.
     """
     if path.is_dir() and (path.suffix == ".bag" or not (path / "metadata.yaml").is_file()):
         files = _bare_files(path)
-        # rosbags opens either ROS generation, not both at once
-        return [f for f in files if f.suffix == files[0].suffix]
+        if len({(_SPLIT.sub("", file.stem), file.suffix) for file in files}) > 1:
+            names = ", ".join(file.name for file in files[:_MAX_NAMES])
+            more = f" and {len(files) - _MAX_NAMES} more" if len(files) > _MAX_NAMES else ""
+            raise BagError(f"{path}: holds several recordings ({names}{more}): name one of them")
+        return files
     return [path]

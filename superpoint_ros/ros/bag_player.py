@@ -33,7 +33,6 @@ from nav_msgs.msg import Odometry
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -44,6 +43,7 @@ from superpoint_ros.evaluation.tracks import TrackLog
 from superpoint_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from superpoint_ros.ros.diagnostics import PERIOD_S
 from superpoint_ros.ros.links import NodeReport, find_gaps, read_report
+from superpoint_ros.ros.runner import start_rclpy
 
 EXIT_OK, EXIT_NO_ANSWER, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -360,7 +360,11 @@ def main(args: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        start_rclpy(argv)
+    except RuntimeError as error:
+        print(f"bag_player: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
     try:
         return _play(options, stop)
     except BagError as error:

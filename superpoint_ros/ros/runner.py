@@ -387,13 +387,9 @@ def _run(
     stop: threading.Event,
 ) -> int:
     try:
-        with _silent_stderr():
-            rclpy.init(
-                args=None if args is None else list(args),
-                signal_handler_options=SignalHandlerOptions.NO,
-            )
-    except (RuntimeError, ValueError, rclpy_implementation.RCLError) as error:
-        return _fail(name, rewrite_rcl_error(error, args))
+        start_rclpy(args)
+    except RuntimeError as error:
+        return _fail(name, str(error))
     nodes: list[ManagedNode[Any]] = []
     code = 0
     try:
@@ -419,6 +415,22 @@ def _run(
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def start_rclpy(args: Sequence[str] | None) -> None:
+    """Start rclpy, which leaves signals to us.
+
+    Raises:
+        RuntimeError: It cannot, in one sentence: a bad argument, or logs that cannot be written.
+    """
+    try:
+        with _silent_stderr():
+            rclpy.init(
+                args=None if args is None else list(args),
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+    except (RuntimeError, ValueError, rclpy_implementation.RCLError) as error:
+        raise RuntimeError(rewrite_rcl_error(error, args)) from None
 
 
 @contextlib.contextmanager

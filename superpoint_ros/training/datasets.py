@@ -234,10 +234,10 @@ def list_photos(folder: Path | str, split: str = "train") -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ConfigError(f"--images {folder}: is not a folder")
+        raise ConfigError(f"{folder}: is not a folder of photos")
     paths = sorted(path for path in _walk(folder) if path.suffix.lower() in _IMAGE_SUFFIXES)
     if not paths:
-        raise ConfigError(f"--images {folder}: holds no photos ({', '.join(_IMAGE_SUFFIXES)})")
+        raise ConfigError(f"{folder}: holds no photos ({', '.join(_IMAGE_SUFFIXES)})")
     if split == "all":
         return paths
     is_wanted = split == "validation"

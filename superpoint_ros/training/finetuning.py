@@ -208,7 +208,7 @@ def write_frames(
         kept.append((name, image))
     if len(kept) < 2 * config.blocks:
         raise ConfigError(
-            f"{len(kept)} frames are too few: blocks: {config.blocks} needs {2 * config.blocks}"
+            f"{len(kept)} frames are too few: {config.blocks} blocks need {2 * config.blocks}"
         )
     counts = [0, 0]
     for index, (name, image) in enumerate(kept):

@@ -89,6 +89,8 @@ def test_settings_reach_the_config_that_knows_them() -> None:
         ("keypoints.nms_radius=many", "keypoints.nms_radius: expected int"),
         ("keypoints.nms_radius=-1", "below the minimum"),
         ("max_lost_frames=[", "is no value"),
+        ("mode=stereo", "--set mode=stereo: is --sensor stereo"),
+        ("odometry.mode=stereo", "is --sensor stereo"),
     ],
 )
 def test_bad_settings_are_named(assignment: str, message: str) -> None:

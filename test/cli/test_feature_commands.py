@@ -65,6 +65,9 @@ def test_extract_many_and_pictures(folder: Path, tmp_path: Path) -> None:
     assert main(["extract", images[0], "--out", str(picture), *features(folder)]) == 0
     assert cv2.imread(str(picture)).shape == (120, 200, 3)
     assert main(["extract", *images, "--out", str(picture), *features(folder)]) == 2
+    dotted = tmp_path / "run1.0"
+    assert main(["extract", *images, "--out", f"{dotted}/", *features(folder)]) == 0
+    assert sorted(p.name for p in dotted.iterdir()) == ["a.npz", "b.npz"]
 
 
 def test_extract_refuses_two_images_of_one_name(

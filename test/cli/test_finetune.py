@@ -15,7 +15,7 @@ from superpoint_ros.cli import finetune
 from superpoint_ros.config import ConfigError, load_yaml
 from superpoint_ros.evaluation.homography import HEADLINES
 from superpoint_ros.network.superpoint import HIDDEN_LAYERS
-from superpoint_ros.network.weights import find_weights, load_weights, save_weights
+from superpoint_ros.network.weights import WeightsError, find_weights, load_weights, save_weights
 from superpoint_ros.training import finetuning
 from superpoint_ros.training.finetuning import FinetuneConfig, is_held_back, sample_folder
 
@@ -104,6 +104,14 @@ def test_blank_frames_are_refused(folder: Path) -> None:
         ConfigError, match="finds nothing there that matches: are the frames blank"
     ):
         finetune.run(args)
+
+
+def test_weights_that_cannot_be_read_take_no_folder(folder: Path) -> None:
+    (folder / "bad.safetensors").write_bytes(b"junk")
+    args = words(folder, "unspoilt", 1e-3)
+    with pytest.raises(WeightsError, match=r"bad\.safetensors"):
+        finetune.run(parse(*args, "--weights", str(folder / "bad.safetensors")))
+    assert not (folder / "unspoilt").exists()
 
 
 def test_what_is_worse_is_not_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

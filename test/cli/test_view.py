@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import io
+import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +15,7 @@ from rich.table import Table
 
 from superpoint_ros.cli._recording import plain_console
 from superpoint_ros.cli.main import main
+from superpoint_ros.cli.view import _print_topics
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
 from superpoint_ros.network.weights import ModelCard, save_weights
 
@@ -64,7 +69,7 @@ def test_pictures_hold_image_and_depth(
 
 
 def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    console = plain_console(80)
+    console = plain_console()
     table = Table("[b]:car:", title="run[lab] :car:")
     table.add_row("[red]")
     console.print(table)
@@ -72,3 +77,24 @@ def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
     text = capsys.readouterr().out
     for name in ("run[lab] :car:", "[b]:car:", "[red]", "[i]"):
         assert name in text
+
+
+def test_a_pipe_that_closes_is_for_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        plain_console().print("text")
+
+
+def test_long_names_are_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"/front/{'very_' * 40}long/{end}" for end in ("image", "depth")]
+    reader = SimpleNamespace(
+        path=tmp_path, topics=[SimpleNamespace(name=n, msgtype="t/msg/T", count=1) for n in names]
+    )
+    _print_topics(reader, plain_console())
+    others = re.compile(r"t/msg/T|\b1\b")
+    text = "".join(re.findall(r"[\w/]+", others.sub("", capsys.readouterr().out)))
+    assert all(name in text for name in names)

@@ -449,6 +449,30 @@ def test_a_part_that_was_cut_off_is_named_and_files_of_macos_are_none(
         BagReader(path)
 
 
+@pytest.mark.parametrize("name", ["other.mcap", "bag_2.db3", "bag2.mcap"])
+def test_a_folder_of_several_recordings_is_none(
+    name: str, write_bag: WriteBag, picture: np.ndarray
+) -> None:
+    path = write_bag(mono_entries(picture))
+    (path / "metadata.yaml").unlink()
+    (path / name).write_bytes((path / "bag.mcap").read_bytes())
+    with pytest.raises(BagError, match=r"holds several recordings \(bag.*\): name one of them"):
+        BagReader(path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("run_0.mcap", "run_1.mcap", "run_10.mcap"),
+        ("run_2026-11-30-10-00-00_0.bag", "run_2026-11-30-10-05-00_1.bag"),
+    ],
+)
+def test_parts_of_one_recording_are_one(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    assert [file.name for file in recordings._storage_files(tmp_path)] == sorted(names)
+
+
 @pytest.mark.dataset
 def test_shared_recordings_are_recognised(shared_data: Path) -> None:
     expected = {

@@ -249,6 +249,13 @@ def test_depth_of_another_size_is_refused_with_its_cure() -> None:
         run_odometry([frame(0, second=depth)], extract, Recorder())
 
 
+def test_one_frame_of_another_size_is_skipped_and_named() -> None:
+    other = make_camera_info((480, 640), (500, 500, 320, 240))
+    run = run_odometry([frame(0), frame(1, camera_info=other), frame(2)], extract, Recorder())
+    assert list(run.skipped) == [1]
+    assert "640x480 images, but the image is 40x24" in run.skipped[1]
+
+
 def test_depth_with_a_calibration_of_its_own_is_no_right_image() -> None:
     depth = cv2.imencode(".png", np.full(SIZE_HW, 2000, np.uint16))[1].ravel()
     message = SimpleNamespace(format="png", data=depth)
