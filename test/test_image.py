@@ -68,6 +68,14 @@ def test_resize_and_points_agree() -> None:
         np.testing.assert_allclose(measured, expected, atol=0.01)
 
 
+def test_shrinking_averages_and_enlarging_blends() -> None:
+    """One bright column in four: between the two middle ones there is nothing to see."""
+    stripes = np.zeros((8, 16), np.uint8)
+    stripes[:, ::4] = 200
+    assert (resize(stripes, (2, 4)) == 50).all()
+    assert resize(np.array([[0, 100]], np.uint8), (1, 4)).tolist() == [[0, 25, 75, 100]]
+
+
 def test_there_and_back_returns_the_point(rng: np.random.Generator) -> None:
     points = rng.uniform(0, 100, (20, 2)).astype(np.float32)
     back = scale_points(scale_points(points, (96, 160), (41, 77)), (41, 77), (96, 160))

@@ -1,5 +1,7 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,14 @@ def test_errors_and_matching_score_by_hand() -> None:
     # One correct match; two points of a are seen by b, two of b by a.
     assert matching_score((1, 1), A, B, SHIFT) == pytest.approx(0.5)
     assert matching_score((1, 2), A, B, SHIFT) == pytest.approx(0.75)
+
+
+def test_matching_score_of_images_of_other_sizes() -> None:
+    H_b_a = np.array([[2.0, 0, -110], [0, 2, -30], [0, 0, 1]])
+    a = features([[60, 20], [60, 45], [79, 20], [50, 20]], np.eye(4))  # b sees all but the last
+    b = features([[12, 10], [10, 64], [48, 70], [58, 10]], np.eye(4))  # a sees the first two
+    b = dataclasses.replace(b, image_size_hw=(90, 60))
+    assert matching_score((1, 1), a, b, H_b_a) == pytest.approx((1 / 3 + 1 / 2) / 2)
 
 
 def test_beyond_the_horizon_no_match_is_right() -> None:

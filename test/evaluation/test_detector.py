@@ -23,6 +23,17 @@ def test_repeatability_counts_shared_points_of_both_images() -> None:
     assert result.localization_px == pytest.approx(1.0)
 
 
+def test_each_image_has_its_own_scale_and_size() -> None:
+    H_b_a = np.array([[2.0, 0, -110], [0, 2, -30], [0, 0, 1]])
+    a = np.array([[60.0, 20], [60, 45], [79, 20], [50, 20]])  # the last is left of b
+    b = np.array([[12.0, 10], [10, 64], [48, 70], [58, 10]])  # the last two: below a, right of a
+    # In b the first two of a are at (10, 10) and (10, 60): 2 px off, and 4, which are 2 of a.
+    result = measure_repeatability(a, b, H_b_a, (48, 80), (90, 60))
+    assert result.num_shared == 5
+    assert result.repeatability == pytest.approx(2 / 5)
+    assert result.localization_px == pytest.approx(2.0)
+
+
 def test_distances_in_large_images_are_exact() -> None:
     # Squares of float32 pixels, 64e6 here, are told apart by 4.
     points = np.array([[7000.0, 4000.0]], np.float32)
@@ -62,5 +73,8 @@ def test_average_precision_by_hand() -> None:
     correct = np.array([True, False, True, False])
     # Precision 1 up to recall 1/3, then 2/3 up to recall 2/3; the last third is never found.
     assert average_precision(scores, correct, 3) == pytest.approx((1 + 2 / 3) / 3)
+    # A wrong one first: precision 0, 1/2, 2/3; at each recall the best of what follows.
+    late = np.array([False, True, True])
+    assert average_precision(scores[:3], late, 2) == pytest.approx(2 / 3)
     assert average_precision(scores, np.ones(4, bool), 4) == pytest.approx(1.0)
     assert average_precision(np.zeros(0), np.zeros(0, bool), 4) == 0.0

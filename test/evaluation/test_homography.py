@@ -14,11 +14,13 @@ from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Array, Features
 from superpoint_ros.evaluation import homography
 from superpoint_ros.evaluation.homography import (
+    FeaturePair,
     PairResult,
     confidence_intervals,
     corner_error,
     evaluate_pair,
     evaluate_sets,
+    measure_pair,
     summarise,
 )
 from superpoint_ros.evaluation.hpatches import HomographyPair, list_sets
@@ -159,6 +161,51 @@ def test_points_the_other_image_does_not_see_go_before_the_limit() -> None:
         assert result.num_keypoints_a == kept
 
 
+def hand_made(
+    points: list[list[float]], descriptors: Array, size_hw: tuple[int, int] = (48, 80)
+) -> Features:
+    keypoints, scores = np.array(points, np.float32), np.linspace(1, 0.5, len(points))
+    return Features(
+        keypoints, scores.astype(np.float32), np.asarray(descriptors, np.float32), size_hw
+    )
+
+
+def test_matches_that_are_not_mutual_count_both_ways() -> None:
+    H_b_a = np.array([[1.0, 0, 20], [0, 1, 0], [0, 0, 1]])
+    # Three points of a choose the first of b, which lies 1, 2 and 2.5 px off and chooses one back.
+    # The other pair is the most alike of all, and 20 px off.
+    a = hand_made(
+        [[10, 10], [11, 10], [11.5, 10], [30, 40]],
+        np.array([[0.96, 0.28], [0.8, 0.6], [12 / 13, 5 / 13], [0.0, 1.0]]),
+    )
+    b = hand_made([[29, 10], [70, 40]], np.eye(2))
+    protocol = Protocol("t", Setting(max_keypoints=9), is_mutual=False)
+    result, matches = measure_pair("x", protocol, FeaturePair(a, b, H_b_a))
+    assert matches.is_correct.tolist() == [True, True, True, False]
+    assert result.mma3 == pytest.approx(3 / 4)
+    assert result.match_error_px == pytest.approx(2.0)  # the median
+    assert result.matching_score == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert result.nn_map == pytest.approx((3 / 4 + 1 / 2) / 2)  # wrong, right, right, right
+    protocol = dataclasses.replace(protocol, is_mutual=True)
+    result, matches = measure_pair("x", protocol, FeaturePair(a, b, H_b_a))
+    assert matches.matches.tolist() == [[0, 0], [3, 1]]
+    assert result.matching_score == pytest.approx((1 / 4 + 1 / 2) / 2)
+    assert result.nn_map == pytest.approx(3 / 4)  # from a to b alone
+
+
+def test_the_detector_has_a_limit_of_its_own_on_shared_points() -> None:
+    H_b_a = np.array([[2.0, 0, -110], [0, 2, -30], [0, 0, 1]])
+    # The best of either image is not in the other; of the next two, the first are a pair.
+    a = hand_made([[50, 20], [60, 20], [60, 45]], np.eye(3))
+    b = hand_made([[48, 70], [12, 10], [10, 64]], np.eye(3), (90, 60))
+    features = FeaturePair(a, b, H_b_a)
+    protocol = Protocol("t", Setting(3), detection=Setting(max_keypoints=1, candidates=3))
+    result = measure_pair("x", protocol, features, features)[0]
+    assert (result.repeatability, result.localization_px) == (1.0, pytest.approx(2.0))
+    assert result.matching_repeatability == 0.5
+    assert (result.num_keypoints_a, result.num_keypoints_b) == (3, 3)
+
+
 def test_corner_error_by_hand() -> None:
     shifted = np.array([[1.0, 0, 3], [0, 1, 4], [0, 0, 1]])
     assert corner_error(shifted, np.eye(3), (48, 80)) == pytest.approx(5.0)
@@ -176,6 +223,11 @@ def test_protocol_l640_is_what_its_name_says() -> None:
 def result_of(pair: str, corner_error_px: float, repeatability: float = 0.5) -> PairResult:
     shares = (float(corner_error_px <= limit) for limit in (1, 3, 5))
     return PairResult(pair, corner_error_px, *shares, repeatability, *[0.5] * 7, 9, 9, 9)
+
+
+def test_the_corner_error_of_many_pairs_is_their_median() -> None:
+    results = [result_of("a/1-2", 1.0), result_of("a/1-3", 2.0), result_of("a/1-4", 9.0)]
+    assert summarise(results)["corner_error_median_px"] == 2.0
 
 
 def test_several_runs_of_ransac_see_the_matches_in_other_orders(

@@ -301,6 +301,26 @@ def test_nees_allows_for_the_error_of_the_truth(scale: float | None) -> None:
     assert np.mean(nees) == pytest.approx(right, abs=1.0)
 
 
+@pytest.mark.parametrize("spoiled", ["first", "last"])
+def test_nees_takes_the_error_of_the_truth_to_where_it_acts(spoiled: str) -> None:
+    """The truth is off by one sigma about, or along, a single axis of one of its poses: NEES 1."""
+    turn = np.array([0.0, 0.0, 0.0, 0.0, 0.0, np.pi / 2])
+    ahead = np.array([5.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    exact = [np.eye(4), se3.exp(ahead), se3.exp(ahead) @ se3.exp(turn)]
+    row, axis = (0, 5) if spoiled == "first" else (2, 0)  # a turn of the first is a shift 5 m on
+    error = np.zeros(6)
+    error[axis] = 1e-3
+    poses = list(exact)
+    poses[row] = poses[row] @ se3.exp(error)
+    covariances = np.tile(np.eye(6) * 1e-12, (3, 1, 1))
+    covariances[row, axis, axis] = 1e-6
+    stamps = [T0 + i * 100_000_000 for i in range(3)]
+    estimate = make_trajectory(stamps, exact, (), [np.eye(6) * 1e-12] * 3)
+    nees = nees_of(estimate, make_trajectory(stamps, poses, (), covariances))
+    assert nees is not None
+    assert nees[2] == pytest.approx(1.0, rel=0.01)
+
+
 @pytest.mark.parametrize(("first", "is_known"), [(0, True), (2, True), (30, False)])
 def test_nees_of_a_truth_that_begins_late_is_not_known(first: int, is_known: bool) -> None:
     path = winding_path(n=60)

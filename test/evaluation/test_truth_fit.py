@@ -37,6 +37,12 @@ def test_clock_and_mount_are_found():
     assert fit.nees == pytest.approx(6.0, abs=0.8)
 
 
+def test_where_the_body_is_on_the_mount_is_found():
+    mount = np.array([0.05, -0.03, 0.04, 0.0, 0.0, 0.0])
+    fit = fit_truth(*make_run(200, 0.0, mount))
+    np.testing.assert_allclose(fit.mount[:3], -mount[:3], atol=0.01)
+
+
 def test_an_odometry_that_drifts_is_not_excused():
     estimate, truth = make_run(200, 0.0, np.zeros(6))
     xi = np.array([3e-4, 0.0, 0.0, 0.0, 1e-4, 0.0])

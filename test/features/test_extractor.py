@@ -21,6 +21,7 @@ from superpoint_ros.features import (
     extractor_from_config,
     load_extractor,
 )
+from superpoint_ros.features.descriptors import DescriptorConfig, sample_descriptors
 from superpoint_ros.features.keypoints import KeypointConfig
 from superpoint_ros.image import ImageError
 from superpoint_ros.matching import match
@@ -84,6 +85,19 @@ def test_descriptors_belong_to_their_keypoints() -> None:
     recovered = 100.0 * features.descriptors[:, :2] / features.descriptors[:, 2:]
     np.testing.assert_allclose(recovered, features.keypoints, atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(features.descriptors, axis=1), 1.0, atol=1e-6)
+
+
+def test_descriptors_are_read_between_cells_as_the_config_says() -> None:
+    image = with_dots((48, 80), (30, 20))
+    run, found = extractor(), {}
+    dense = run.engine(torch.from_numpy(image[None])).dense_descriptors
+    for interpolation in ("bilinear", "bicubic"):  # takes effect between calls
+        run.config = dataclasses.replace(CONFIG, descriptors=DescriptorConfig(interpolation))
+        found[interpolation] = run(image).descriptors
+        keypoints = torch.tensor([[[30.0, 20.0]]])
+        expected = sample_descriptors(dense, keypoints, (48, 80), interpolation)[0]
+        np.testing.assert_allclose(found[interpolation], expected, atol=1e-6)
+    assert np.abs(found["bicubic"] - found["bilinear"]).max() > 1e-4
 
 
 def test_shrunk_images_report_pixels_of_the_original() -> None:

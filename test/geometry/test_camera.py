@@ -60,6 +60,37 @@ def test_distort_agrees_with_opencv_and_undistort_inverts_it(
     np.testing.assert_allclose(camera.distort(ideal), grid(), atol=1e-6)
 
 
+def test_a_skewed_image_is_undistorted_along_its_own_axes() -> None:
+    skewed = K.copy()
+    skewed[0, 1] = 6.0
+    camera = Camera(skewed, np.array(PLUMB_BOB))
+    x, y = np.meshgrid(np.linspace(-0.4, 0.4, 9), np.linspace(-0.3, 0.3, 7))
+    rays = np.column_stack([x.ravel(), y.ravel(), np.ones(x.size)])
+    bent, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), np.eye(3), camera.distortion)
+    raw = cv2.convertPointsToHomogeneous(bent)[:, 0] @ skewed.T
+    np.testing.assert_allclose(camera.undistort(raw[:, :2]), (rays @ skewed.T)[:, :2], atol=1e-6)
+    np.testing.assert_allclose(camera.distort((rays @ skewed.T)[:, :2]), raw[:, :2], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("plumb_bob", [-0.28, 0.07, 0.02, -0.03, 0.01]),
+        ("rational_polynomial", RATIONAL),
+        ("equidistant", EQUIDISTANT),
+    ],
+)
+def test_the_slope_of_distortion_against_finite_differences(
+    model: str, coefficients: list[float]
+) -> None:
+    camera = Camera(K, np.array(coefficients), model)
+    points = np.random.default_rng(1).uniform([-0.7, -0.5], [0.7, 0.5], (30, 2))
+    _, J = camera._distort_normalized(points)
+    for k, step in enumerate(1e-6 * np.eye(2)):
+        ahead, behind = (camera._distort_normalized(points + s)[0] for s in (step, -step))
+        np.testing.assert_allclose(J[:, :, k], (ahead - behind) / 2e-6, atol=1e-8)
+
+
 def test_a_fisheye_of_160_degrees_is_inverted_to_its_border() -> None:
     wide = Camera(np.array([[300.0, 0, 400], [0, 300, 300], [0, 0, 1]]), EQUIDISTANT, "fisheye")
     angle = np.radians(80.0)

@@ -34,6 +34,25 @@ def test_sampson_error_is_zero_on_the_line_and_the_distance_beside_it() -> None:
     np.testing.assert_allclose(error, [0.0, 1 / np.sqrt(2)], atol=1e-9)
 
 
+def test_sampson_error_is_the_algebraic_one_over_its_slope() -> None:
+    """Two cameras, a motion along no axis; the slope by finite differences in all four numbers."""
+    a, b = views(np.random.default_rng(4), 20)
+    b += np.random.default_rng(5).normal(0, 3.0, b.shape)
+    E = essential_from_pose(T_B_A)
+    F = np.linalg.inv(K_B).T @ E @ np.linalg.inv(K_A)
+
+    def algebraic(pairs: np.ndarray) -> np.ndarray:
+        one = np.ones(len(pairs))
+        a, b = np.column_stack([pairs[:, :2], one]), np.column_stack([pairs[:, 2:], one])
+        return np.einsum("ni,ij,nj->n", b, F, a)
+
+    pairs = np.hstack([a, b])
+    slopes = [(algebraic(pairs + step) - algebraic(pairs - step)) / 2.0 for step in np.eye(4)]
+    expected = np.abs(algebraic(pairs)) / np.linalg.norm(slopes, axis=0)
+    assert np.median(expected) > 0.5
+    np.testing.assert_allclose(sampson_error_px(E, a, b, K_A, K_B), expected, rtol=1e-6)
+
+
 def test_estimate_with_outliers_holds_the_true_motion() -> None:
     rng = np.random.default_rng(1)
     a, b = views(rng)

@@ -63,7 +63,8 @@ def test_a_plane_is_enough() -> None:
 @pytest.mark.parametrize("case", ["few", "one point", "line of sight", "noise", "behind"])
 def test_degenerate_data_gives_none(case: str) -> None:
     rng = np.random.default_rng(4)
-    _, points, pixels, _ = scene(rng, 40, 0.0)
+    T_world_cam, points, pixels, _ = scene(rng, 40, 0.0)
+    points_cam = se3.transform_points(se3.inverse(T_world_cam), points)
     if case == "few":
         points, pixels = points[:5], pixels[:5]
     elif case == "one point":
@@ -73,8 +74,13 @@ def test_degenerate_data_gives_none(case: str) -> None:
         pixels[:] = project(points[:1], K)
     elif case == "noise":
         pixels = rng.uniform([0, 0], [640, 480], (40, 2))
-    elif case == "behind":
-        assert refine_pose(np.array([[0.0, 0, -1]] * 40), pixels, K, np.eye(4)) is None
+    elif case == "behind":  # mirrored through the camera: the same pixels
+        points = -points_cam
+        assert refine_pose(-points, pixels, K, np.eye(4)) is not None
+        assert refine_pose(points, pixels, K, np.eye(4)) is None
+        residuals, J = reprojection_residuals(points, pixels, K, np.eye(4))
+        assert (residuals == 1e6).all()
+        assert not J.any()
         return
     assert solve_pnp(points, pixels, K) is None
 
@@ -187,6 +193,24 @@ def test_a_rolling_shutter_is_found_and_undone() -> None:
     np.testing.assert_allclose(freed.T_world_cam, T_world_cam, atol=2e-4)
     np.testing.assert_allclose(freed.shutter_rotation, psi, atol=2e-4)
     assert plain.spread[0] > 5 * freed.spread[0]
+
+
+def test_a_prior_draws_the_turn_of_the_shutter_towards_nought() -> None:
+    """By as much as two Gaussians say: what the pixels know of psi, and the prior."""
+    rng = np.random.default_rng(11)
+    T_world_cam, points, pixels, _ = scene(rng, 60, 0.0)
+    rows, psi, sigma = pixels[:, 1] / 479.0 - 0.5, np.array([1e-3, -2e-3, 1.5e-3]), 1e-3
+    _, J = _residuals_with_shutter(points, pixels, K, T_world_cam, rows, np.zeros(3))
+    J_psi = J[:, :, 6:]
+    seen = pixels + J_psi @ psi  # as residuals are: predicted minus seen
+    system = np.einsum("nki,nkj->ij", J, J) / PnpConfig().pixel_sigma ** 2
+    pose, cross = system[:6, :6], system[:6, 6:]
+    known = system[6:, 6:] - cross.T @ np.linalg.solve(pose, cross)
+    expected = np.linalg.solve(known + np.eye(3) / sigma**2, known @ psi)
+    result = refine_pose(points, seen, K, T_world_cam, row_fraction=rows, shutter_sigma=sigma)
+    assert result is not None
+    assert (np.abs(expected) < 0.9 * np.abs(psi)).all()
+    np.testing.assert_allclose(result.shutter_rotation, expected, atol=0.02 * psi[0])
 
 
 def noisy_landmarks(

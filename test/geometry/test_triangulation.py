@@ -1,9 +1,15 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
+import pytest
 
 from superpoint_ros.geometry import se3
-from superpoint_ros.geometry.triangulation import back_project, project, triangulate
+from superpoint_ros.geometry.triangulation import (
+    Triangulation,
+    back_project,
+    project,
+    triangulate,
+)
 
 K = np.array([[420.0, 0, 355], [0, 421, 250], [0, 0, 1]])
 
@@ -41,6 +47,46 @@ def test_pure_rotation_and_points_behind_are_not_good() -> None:
     right[0, 3] = 1.0
     behind = triangulate(np.eye(4), right, pixels, pixels + np.array([30.0, 0.0]), K, K)
     assert not behind.good(1e-3, 2.0).any()
+
+
+def test_the_error_is_that_of_the_view_that_fits_worse() -> None:
+    """Rows 4 px off in an image of three times the focal length: most of that shows there."""
+    K_b = np.diag([3.0, 3.0, 1.0]) @ K
+    T_world_b = se3.exp(np.array([1.0, 0, 0, 0, 0.1, 0]))
+    points = np.random.default_rng(2).uniform([-1, -1, 3], [1, 1, 6], (20, 3))
+    points_b = se3.transform_points(se3.inverse(T_world_b), points)
+    a, b = project(points, K), project(points_b, K_b)
+    b[:, 1] += 4.0
+    result = triangulate(np.eye(4), T_world_b, a, b, K, K_b)
+    found = result.points_world
+    found_b = se3.transform_points(se3.inverse(T_world_b), found)
+    error_a = np.linalg.norm(project(found, K) - a, axis=1)
+    error_b = np.linalg.norm(project(found_b, K_b) - b, axis=1)
+    assert (error_b > 2.0 * error_a).all()
+    np.testing.assert_allclose(result.error_px, error_b)
+    swapped = triangulate(T_world_b, np.eye(4), b, a, K_b, K)
+    np.testing.assert_allclose(swapped.error_px, error_b, rtol=1e-3)
+
+
+def test_each_condition_alone_makes_a_point_bad() -> None:
+    points, parallax, depth = np.ones((6, 3)), np.full(6, 0.1), np.ones((2, 6))
+    error_px = np.full(6, 0.5)
+    points[1], depth[0, 2], depth[1, 3], parallax[4], error_px[5] = np.nan, -1.0, -1.0, 0.01, 2.0
+    good = Triangulation(points, parallax, *depth, error_px).good(0.05, 1.0)
+    assert good.tolist() == [True, False, False, False, False, False]
+
+
+def test_a_point_behind_one_camera_alone_is_not_good() -> None:
+    """Camera b stands past the point: its pixel is that of the ray's other end."""
+    T_world_b = np.eye(4)
+    T_world_b[:3, 3] = 0.5, 0.0, 2.0
+    point, K_unit = np.array([[0.3, 0.1, 1.0]]), np.eye(3)
+    a, b = np.array([[0.3, 0.1]]), np.array([[0.2, -0.1]])
+    for poses, pixels in (((np.eye(4), T_world_b), (a, b)), ((T_world_b, np.eye(4)), (b, a))):
+        result = triangulate(*poses, *pixels, K_unit, K_unit)
+        np.testing.assert_allclose(result.points_world, point)
+        assert sorted([result.depth_a[0], result.depth_b[0]]) == pytest.approx([-1.0, 1.0])
+        assert not result.good(0.0, np.inf).any()
 
 
 def test_no_points() -> None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ import pytest
 from superpoint_ros.data import Array, Features, Observation
 from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.triangulation import project
+from superpoint_ros.odometry.keyframes import NO_LANDMARK
+from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
+from superpoint_ros.odometry.mapping import add_landmarks_from_depth
 from superpoint_ros.odometry.observation import DepthConfig
 
 K = np.array([[500.0, 0.0, 322.0], [0.0, 505.0, 236.0], [0.0, 0.0, 1.0]])
@@ -29,24 +32,35 @@ class PointWorld:
     noise_px: float = 0.5
     dropout: float = 0.2
     clutter: int = 40
+    K: Array = field(default_factory=K.copy)
+    size_hw: tuple[int, int] = SIZE_HW
+
+    def at_scale(self, scale: float) -> PointWorld:
+        """Return the world before a camera whose image is so many times as large, noise too."""
+        height, width = self.size_hw
+        return replace(
+            self,
+            noise_px=scale * self.noise_px,
+            K=np.diag([scale, scale, 1.0]) @ self.K,
+            size_hw=(round(scale * height), round(scale * width)),
+        )
 
     def observe(
         self, index: int, T_world_cam: Array, with_depth: bool, is_blind: bool = False
     ) -> Observation:
         """Return what frame `index` sees: some points missing, some clutter, in random order."""
         rng = self.rng
+        last_pixel = [self.size_hw[1] - 1, self.size_hw[0] - 1]
         points_cam = se3.transform_points(se3.inverse(T_world_cam), self.points)
-        pixels = project(points_cam, K)
+        pixels = project(points_cam, self.K)
         with np.errstate(invalid="ignore"):
-            seen = (pixels > 0).all(axis=1) & (pixels < [SIZE_HW[1] - 1, SIZE_HW[0] - 1]).all(
-                axis=1
-            )
+            seen = (pixels > 0).all(axis=1) & (pixels < last_pixel).all(axis=1)
         seen &= rng.random(len(pixels)) > self.dropout
         if is_blind:
             seen[:] = False
         rows = rng.permutation(np.flatnonzero(seen))
         dim = self.descriptors.shape[1]
-        clutter = rng.uniform([0, 0], [SIZE_HW[1] - 1, SIZE_HW[0] - 1], (self.clutter, 2))
+        clutter = rng.uniform([0, 0], last_pixel, (self.clutter, 2))
         keypoints = np.concatenate(
             [pixels[rows] + rng.normal(0, self.noise_px, (len(rows), 2)), clutter]
         )
@@ -66,10 +80,10 @@ class PointWorld:
             keypoints.astype(np.float32),
             np.linspace(1, 0.1, len(keypoints), dtype=np.float32),
             descriptors.astype(np.float32),
-            SIZE_HW,
+            self.size_hw,
         )
         sigma = DepthConfig(sigma_relative=0.0).sigma(depth)  # this world errs at random only
-        return Observation(1 + index * FRAME_NS, features, keypoints, depth, K, sigma)
+        return Observation(1 + index * FRAME_NS, features, keypoints, depth, self.K, sigma)
 
 
 def _world(points: Array, seed: int) -> PointWorld:
@@ -77,6 +91,14 @@ def _world(points: Array, seed: int) -> PointWorld:
     descriptors = rng.normal(size=(len(points), 64))
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     return PointWorld(points, descriptors, rng)
+
+
+def map_of(frame: Observation) -> LocalMap:
+    """Return the map that one frame with depth makes, seen from the origin."""
+    local_map = LocalMap(LocalMapConfig())
+    nothing = np.full(len(frame.features), NO_LANDMARK)
+    add_landmarks_from_depth(local_map, local_map.add_keyframe(frame, np.eye(4), nothing))
+    return local_map
 
 
 @pytest.fixture

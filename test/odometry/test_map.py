@@ -11,9 +11,9 @@ from superpoint_ros.odometry.keyframes import (
     is_keyframe_due,
 )
 from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
-from superpoint_ros.odometry.tracking import MotionModel
+from superpoint_ros.odometry.tracking import MotionModel, TrackingConfig, refine_on_map
 
-from .conftest import SIZE_HW, K
+from .conftest import SIZE_HW, K, PointWorld, map_of
 
 
 def observation(count: int, stamp_ns: int = 0) -> Observation:
@@ -75,6 +75,21 @@ def test_landmarks_that_are_not_found_again_go() -> None:
     local_map.cull()
     assert len(local_map) == 9
     assert local_map.keyframes[0].landmark_ids[9] == NO_LANDMARK
+
+
+def test_landmarks_that_no_pose_explains_go(room: PointWorld) -> None:
+    """Found at the right place by their looks, but 5 px beside it, each time."""
+    local_map = map_of(room.observe(0, np.eye(4), True))
+    frame = room.observe(1, np.eye(4), True)
+    frame.pixels[::4, 1] += 5.0
+    for _ in range(10):
+        tracked = refine_on_map(frame, local_map, np.eye(4), TrackingConfig(), count=True)
+    assert tracked is not None
+    are_outliers = (tracked.matched_ids != NO_LANDMARK) & (tracked.landmark_ids == NO_LANDMARK)
+    assert are_outliers.sum() > 20
+    local_map.cull()
+    assert not local_map.contains(tracked.matched_ids[are_outliers]).any()
+    assert local_map.contains(tracked.landmark_ids[tracked.landmark_ids != NO_LANDMARK]).all()
 
 
 def test_landmarks_of_one_keyframe_go_after_probation() -> None:

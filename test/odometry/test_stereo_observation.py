@@ -1,5 +1,7 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,30 @@ def test_raw_images_with_distortion_and_extrinsics_give_depth_in_the_left_camera
     np.testing.assert_allclose(observation.depth, points[:, 2], rtol=1e-4)
     np.testing.assert_allclose(observation.pixels, pixels_left, atol=1e-4)
     np.testing.assert_array_equal(observation.K, left.K)
+
+
+def test_a_disparity_at_the_corner_of_a_wide_lens_is_as_unsure_as_its_raw_pixel() -> None:
+    distortion = np.array([-0.3, 0.09, 0.0, 0.0])
+    left, right = (dataclasses.replace(camera, distortion=distortion) for camera in (LEFT, RIGHT))
+    pixels = np.array([[330.0, 170.0], [-95.0, -60.0]])  # the middle and, raw, the corner
+    keypoints = left.distort(pixels)
+    assert (np.abs(keypoints[1]) < 40.0).all()
+    observation = make_stereo_observation(
+        0,
+        features(keypoints, np.eye(2, 8)),
+        features(right.distort(pixels - [24.0, 0.0]), np.eye(2, 8)),
+        make_stereo_pair(left, right, StereoConfig()),
+    )
+    # A raw pixel's area in the pinhole image.
+    h = 0.01
+    here, beside, below = (left.undistort(keypoints + step) for step in ([0, 0], [h, 0], [0, h]))
+    a, b = (beside - here) / h, (below - here) / h
+    stretch = np.sqrt(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+    assert stretch[1] > 1.4 * stretch[0]
+    np.testing.assert_allclose(observation.depth, 2.0, rtol=1e-3)
+    np.testing.assert_allclose(observation.depth_sigma, 2.0**2 / 48.0 * stretch, rtol=1e-2)
+    np.testing.assert_array_equal(observation.stretch, left.pixel_scale(observation.pixels))
+    np.testing.assert_array_equal(observation.outline, left.outline(SIZE_HW))
 
 
 def test_extrinsics_are_checked():

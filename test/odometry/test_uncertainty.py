@@ -17,7 +17,7 @@ from superpoint_ros.geometry import se3
 from superpoint_ros.odometry import OdometryConfig, VisualOdometry, bundle_thread, uncertainty
 from superpoint_ros.odometry.keyframes import NO_LANDMARK
 from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
-from superpoint_ros.odometry.uncertainty import NoiseModel
+from superpoint_ros.odometry.uncertainty import NoiseModel, PoseError
 
 from .conftest import FRAME_NS, PointWorld
 
@@ -119,6 +119,39 @@ def test_a_new_map_after_a_blackout_says_how_little_is_known() -> None:
     assert after is not None
     # Half a second at half a metre a second.
     assert np.sqrt(np.diag(after)[:3]).min() > 0.15 > 10 * np.sqrt(np.diag(before)[:3]).max()
+
+
+def test_a_lost_camera_may_be_half_a_metre_and_half_a_radian_away_a_second() -> None:
+    np.testing.assert_allclose(uncertainty.exact().after(4.0), 4.0 * np.eye(6), atol=1e-9)
+
+
+def test_the_inverse_of_a_sampled_covariance_is_right_on_average() -> None:
+    rng = np.random.default_rng(1)
+    inverses = [
+        np.linalg.inv(uncertainty.covariance_of(rng.normal(size=(6, uncertainty.SAMPLES))))
+        for _ in range(1000)
+    ]
+    np.testing.assert_allclose(np.mean(inverses, axis=0), np.eye(6), atol=0.03)
+
+
+def test_a_turn_that_was_wrong_before_is_a_way_that_is_wrong_now() -> None:
+    """The camera went 2 m ahead; before, its turn about y was known to 0.01 rad only.
+
+    So it is where 2 cm of its x are open, and as much of its turn.
+    """
+    before = PoseError(np.zeros((6, uncertainty.SAMPLES)), np.diag([0, 0, 0, 0, 1e-4, 0]))
+    T_before_now = np.eye(4)
+    T_before_now[2, 3] = 2.0
+    expected = np.zeros((6, 6))
+    expected[0, 0], expected[4, 4] = 4e-4, 1e-4
+    expected[0, 4] = expected[4, 0] = 2e-4
+    covariance = uncertainty.exact().since(before, T_before_now)
+    np.testing.assert_allclose(covariance, expected, atol=1e-9)
+    # If the map errs so, it is the same error now: x follows from the turn.
+    samples = np.zeros((2, 6, uncertainty.SAMPLES))
+    samples[:, 4], samples[1, 0] = 0.01, 0.02
+    in_map_before, in_map_now = (PoseError(drawn, np.zeros((6, 6))) for drawn in samples)
+    np.testing.assert_allclose(in_map_now.since(in_map_before, T_before_now), 0.0, atol=1e-9)
 
 
 def test_most_of_a_corners_noise_lasts_from_keyframe_to_keyframe() -> None:

@@ -16,7 +16,7 @@ from superpoint_ros.geometry.homography import warp_points
 from superpoint_ros.odometry import OdometryConfig, VisualOdometry
 from superpoint_ros.odometry.observation import DepthConfig
 
-from .conftest import K, PointWorld
+from .conftest import FRAME_NS, K, PointWorld
 
 
 def config(mode: str, **changes: object) -> OdometryConfig:
@@ -247,6 +247,30 @@ def test_homography_mode_follows_a_plane_over_several_references(plane: PointWor
         assert np.linalg.norm(error, axis=1).max() < 4.0
 
 
+def test_a_plane_out_of_sight_of_its_reference_hangs_on_the_newest_frame(
+    plane: PointWorld,
+) -> None:
+    """To the second reference, on with a roll, and then a leap."""
+    steps = [(0.1 * k, 0.04 * max(k - 15, 0)) for k in range(26)] + [(5.0, 0.4)]
+    poses = [se3.exp(np.array([0.0, 0.0, 0.0, 0.0, 0.0, roll])) for _, roll in steps]
+    for pose, (x, _) in zip(poses, steps, strict=True):
+        pose[0, 3] = x - 4.0
+    *results, last = run(VisualOdometry(config("homography")), plane, poses)
+    references = [k for k, r in enumerate(results) if r.is_keyframe]
+    assert 13 <= references[-1] <= 17
+    assert last.state == TrackingState.TRACKING
+    assert last.matches is not None
+    assert last.matches.reference_stamp_ns == results[-1].stamp_ns
+    assert last.H_b_0 is not None
+    # Seen from the first camera the plane is z = 2.4 + 0.15 x - 0.1 y.
+    normal = np.array([-0.15, 0.1, 1.0])
+    T_b_0 = se3.inverse(poses[-1]) @ poses[0]
+    H = K @ (T_b_0[:3, :3] + np.outer(T_b_0[:3, 3], normal) / 2.4) @ np.linalg.inv(K)
+    pixels = np.array([[20.0, 100.0], [200.0, 100.0], [20.0, 400.0], [200.0, 400.0]])  # of b
+    pixels_0 = warp_points(np.linalg.inv(H), pixels)
+    assert np.linalg.norm(warp_points(last.H_b_0, pixels_0) - pixels, axis=1).max() < 6.0
+
+
 def test_a_pan_goes_on_where_the_first_image_has_left_half_the_world(room: PointWorld) -> None:
     """From 58 degrees on pixel (0, 0) of the first image is behind the camera."""
     poses = [se3.exp(np.array([0.0, 0.0, 0.0, 0.0, np.deg2rad(k), 0.0])) for k in range(64)]
@@ -346,6 +370,33 @@ def test_dark_frames_do_not_cost_a_homography_its_reference(plane: PointWorld) -
     assert [r.state for r in results[5:25]] == [TrackingState.LOST] * 20
     assert all(r.state == TrackingState.TRACKING for r in results[25:])
     assert {r.map_id for r in results} == {0}
+
+
+def test_the_camera_moves_on_from_where_an_adjusted_window_puts_it(
+    room: PointWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window comes back moved as a whole: pose and prediction go with it."""
+    odometry = VisualOdometry(config("rgbd"))
+    for k, T in enumerate(forward_curve(40)):
+        result = odometry.track(room.observe(k, T, True))
+        adjusted = odometry._bundle.take() if result.is_keyframe else None
+        if adjusted is not None:
+            break
+    assert adjusted is not None
+    window, bundle = adjusted
+    before = odometry._motion.predict(result.stamp_ns + FRAME_NS)
+    now, newest = odometry._T_world_cam, odometry._map.keyframes[-1].T_world_cam
+    T_new_old = se3.exp(np.array([0.3, -0.2, 0.1, 0.05, 0.1, -0.02]))
+    moved = np.array(bundle.T_world_cam)
+    moved[window.keyframe_indices.index(odometry._map.keyframes[-1].index)] = T_new_old @ newest
+    monkeypatch.setattr(
+        odometry._bundle, "take", lambda: (window, dataclasses.replace(bundle, T_world_cam=moved))
+    )
+    odometry._take_adjusted()
+    after = odometry._motion.predict(result.stamp_ns + FRAME_NS)
+    odometry.close()
+    np.testing.assert_allclose(odometry._T_world_cam, T_new_old @ now, atol=1e-12)
+    np.testing.assert_allclose(after, T_new_old @ before, atol=1e-12)
 
 
 def test_the_same_input_gives_the_same_bits(room: PointWorld) -> None:

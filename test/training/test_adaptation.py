@@ -22,9 +22,14 @@ from superpoint_ros.training.adaptation import (
     label_photos,
     measure_adaptation,
 )
+from superpoint_ros.training.augmentation import AugmentationConfig
 from superpoint_ros.training.corner_votes import CornerConfig, vote
 from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig
-from superpoint_ros.training.homographies import HomographyConfig, sample_homography
+from superpoint_ros.training.homographies import (
+    HomographyConfig,
+    sample_homography,
+    warp_image,
+)
 
 
 class BrightnessDetector(nn.Module):
@@ -74,6 +79,62 @@ def test_the_frame_around_the_photo_makes_no_labels() -> None:
     assert float(heatmap[:5].max()) == 0.0
     assert float(heatmap[:, -5:].max()) == 0.0
     assert float(heatmap[20:50, 20:90].min()) > 0.0
+
+
+def test_a_point_counts_alike_however_many_views_saw_it() -> None:
+    class Even(nn.Module):
+        """Calls every pixel a keypoint, equally."""
+
+        def forward(self, images: torch.Tensor) -> DenseOutput:
+            batch, _, height, width = images.shape
+            logits = torch.zeros(batch, 65, height // 8, width // 8)
+            return DenseOutput(logits, torch.zeros(batch, 8, height // 8, width // 8))
+
+    H = torch.eye(3).repeat(3, 1, 1)
+    H[1, :2, 2] = torch.tensor([40.5, -20.25])  # half a pixel: its edge is seen in part
+    H[2, :2, 2] = torch.tensor([-60.25, 0.5])
+    config = AdaptationConfig(erosion_px=5, precision="fp32", batch_size=2)
+    heatmap = adapt(Even(), torch.rand(72, 112), H, config)
+    expected = torch.zeros(72, 112)
+    expected[5:-5, 5:-5] = 1 / 65  # all of which the photo itself saw
+    torch.testing.assert_close(heatmap, expected)
+
+
+def test_the_first_view_is_the_photo_itself() -> None:
+    class Recorder(BrightnessDetector):
+        def forward(self, images: torch.Tensor) -> DenseOutput:
+            seen.append(images.clone())
+            return super().forward(images)
+
+    seen: list[torch.Tensor] = []
+    photo = np.random.default_rng(0).integers(0, 255, (48, 64), np.uint8)
+    pair = HomographyPair("pair", photo, photo, np.eye(3))
+    measure_adaptation(Recorder(), [pair], 3, AdaptationConfig(precision="fp32"))
+    views = seen[0][:, 0]
+    assert len(views) == 3
+    torch.testing.assert_close(views[0], torch.from_numpy(photo) / 255.0, atol=1e-4, rtol=0)
+    assert all(float((view - views[0]).abs().mean()) > 0.1 for view in views[1:])
+
+
+def test_a_view_that_shrinks_the_photo_makes_up_no_pattern() -> None:
+    stripes = np.tile(np.array([0, 255], np.uint8), (100, 80))
+    view = warp_image(stripes, np.diag([0.4, 0.4, 1.0]), (40, 64))
+    assert np.ptp(view[4:-4, 4:-4]) < 10  # of 255
+
+
+def test_votes_are_per_view_that_saw_the_point() -> None:
+    image = (40 + 200 * blobs(np.array([[60.0, 45.0], [12.0, 45.0]]), (90, 120))).astype(np.uint8)
+    votes = vote(
+        image,
+        np.random.default_rng(0),
+        40,
+        HomographyConfig(perspective=0.0, scale=1.0, rotation_deg=0.0, translation=0.3),
+        5,
+        CornerConfig(noise=AugmentationConfig(probability=0.0)),
+    )
+    # All views see the middle, half of them the point near the edge.
+    middle, edge = votes[40:50, 55:65].max(), votes[40:50, 7:17].max()
+    assert edge == pytest.approx(middle, rel=0.2)
 
 
 def test_peaks_are_found_between_pixels() -> None:

@@ -9,14 +9,20 @@ import pytest
 import torch
 
 from superpoint_ros.config import ConfigError
+from superpoint_ros.data import Array
+from superpoint_ros.training import datasets
+from superpoint_ros.training.augmentation import AugmentationConfig
 from superpoint_ros.training.datasets import (
     LabelledPhotos,
     PhotoConfig,
     check_apart,
+    label_path,
     list_photos,
     read_photo,
+    splat,
 )
-from superpoint_ros.training.homographies import warp_points_batch
+from superpoint_ros.training.homographies import HomographyConfig, warp_points_batch
+from superpoint_ros.training.shapes import Drawing
 from superpoint_ros.training.stage import TrainConfig
 from superpoint_ros.training.trainer import make_source
 
@@ -33,6 +39,125 @@ def test_both_views_of_a_batch_agree_about_every_point(
         mapped = mapped[:, :2] / mapped[:, 2:]
         expected = batch.points_b[item][batch.is_point[item]].double()
         torch.testing.assert_close(mapped, expected, atol=1e-3, rtol=0)
+
+
+@pytest.fixture
+def clean_stage(joint_stage: TrainConfig) -> TrainConfig:
+    """The stage on photos without noise."""
+    return dataclasses.replace(joint_stage, augmentation=AugmentationConfig(probability=0.0))
+
+
+def labelled(
+    folder: Path, image: Array, keypoints: list[list[float]], scores: list[float], **config: object
+) -> LabelledPhotos:
+    """Return the one photo of a folder with labels."""
+    path = folder / "photo.png"
+    cv2.imwrite(str(path), image)
+    np.savez(label_path(folder, folder, path), keypoints=np.array(keypoints), scores=scores)
+    return LabelledPhotos(folder, folder, PhotoConfig(**config), "all")
+
+
+def centroid(weights: torch.Tensor) -> torch.Tensor:
+    """Return the mean (x, y) of the pixels of (H, W), by weight."""
+    y, x = torch.meshgrid(*(torch.arange(size) for size in weights.shape), indexing="ij")
+    return torch.stack([(weights * x).sum(), (weights * y).sum()]) / weights.sum()
+
+
+def test_both_views_show_a_corner_and_its_label_where_the_homography_puts_it(
+    tmp_path: Path, clean_stage: TrainConfig
+) -> None:
+    label = [92.3, 51.6]
+    x, y = np.meshgrid(np.arange(160), np.arange(120))
+    spot = np.exp(-((x - label[0]) ** 2 + (y - label[1]) ** 2) / (2 * 2.5**2))
+    photos = labelled(tmp_path, np.rint(255 * spot).astype(np.uint8), [label], [1.0])
+    config = PhotoConfig(
+        height=96,
+        width=128,
+        view_a=HomographyConfig(perspective=0.1, scale=1.2, rotation_deg=20.0, translation=0.05),
+        view_b=HomographyConfig(perspective=0.2, scale=1.4, rotation_deg=40.0, translation=0.05),
+    )
+    source = make_source(dataclasses.replace(clean_stage, photos=config), photos)
+    for batch in (source(0), source(1)):
+        assert batch.is_keypoint.sum(1).tolist() == [1, 1]
+        there = warp_points_batch(batch.H_b_a, batch.points_a[:, :1])[:, 0]
+        for view, expected in ((batch.a, batch.points_a[:, 0]), (batch.b, there)):
+            assert 0.5 < float(view.images.max()) <= 1.0
+            for item in range(2):
+                shown, mass = centroid(view.images[item, 0]), centroid(view.mass[item])
+                torch.testing.assert_close(shown, expected[item], atol=0.3, rtol=0)
+                torch.testing.assert_close(mass, expected[item], atol=1e-3, rtol=0)
+                assert float(view.mass[item].sum()) == pytest.approx(1.0)
+
+
+def test_cells_count_that_show_the_photo_only_and_not_its_edge(
+    tmp_path: Path, clean_stage: TrainConfig
+) -> None:
+    # Views of 48x80 of the middle of the photo: 8 pixels beyond it at the top and the bottom.
+    still = HomographyConfig(perspective=0.0, scale=1.0, rotation_deg=0.0, translation=0.0)
+    config = dataclasses.replace(clean_stage.photos, view_a=still, view_b=still)
+    photo = np.full((32, 96), 90, np.uint8)
+    photos = labelled(tmp_path, photo, [[40.0, 12.0]], [0.4], full_score=0.5)
+    batch = make_source(dataclasses.replace(clean_stage, photos=config), photos)(0)
+    rows = torch.tensor([False, False, True, True, False, False])
+    expected = torch.zeros(2, 48, 80)
+    expected[:, 12 + 8, 40 - 8] = 0.8
+    for view in (batch.a, batch.b):
+        assert torch.equal(view.is_valid, rows[:, None].expand(2, 6, 10))
+        torch.testing.assert_close(view.mass, expected, atol=1e-4, rtol=0)
+
+
+def test_labels_below_the_least_score_are_left_out_and_faint_ones_count_less(
+    tmp_path: Path,
+) -> None:
+    keypoints, scores = [[9.0 + n, 20.0] for n in range(5)], [0.9, 0.5, 0.4, 0.3, 0.2]
+    photo = np.full((32, 96), 90, np.uint8)
+
+    def read(**config: object) -> tuple[list[float], list[float]]:
+        photo_read = labelled(tmp_path, photo, keypoints, scores, **config)[0]
+        return photo_read.points[:, 0].tolist(), photo_read.weights.tolist()
+
+    points, weights = read(min_score=0.3, full_score=0.5)
+    assert points == [9.0, 10.0, 11.0, 12.0]
+    assert weights == pytest.approx([1.0, 1.0, 0.8, 0.6])
+    assert read(min_score=0.3, max_labels=3) == ([9.0, 10.0, 11.0], [1.0, 1.0, 1.0])
+
+
+def test_a_keypoint_is_shared_among_four_pixels_or_goes_to_the_nearest() -> None:
+    points = np.array([[3.2, 5.7], [-4.0, 2.0], [3.0, 90.0]])  # the others lie outside
+    expected = np.zeros((8, 12))
+    expected[5, 3], expected[5, 4] = 0.8 * 0.3, 0.2 * 0.3
+    expected[6, 3], expected[6, 4] = 0.8 * 0.7, 0.2 * 0.7
+    weights = np.array([2.0, 1.0, 1.0])
+    np.testing.assert_allclose(splat(points, (8, 12), True), expected, atol=1e-6)
+    np.testing.assert_allclose(splat(points, (8, 12), True, weights), 2 * expected, atol=1e-6)
+    nearest = np.zeros((8, 12))
+    nearest[6, 3] = 1.0
+    np.testing.assert_array_equal(splat(points, (8, 12), False), nearest)
+
+
+def test_the_mass_of_a_drawing_lies_at_its_corners(
+    stage: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.zeros((48, 80), np.uint8)
+    image[10, 30] = 255
+    drawing = Drawing(image, np.array([[30.0, 10.0]]), np.zeros((0, 2)))
+    monkeypatch.setattr(datasets, "draw_shape", lambda rng, config: drawing)
+    clean = dataclasses.replace(stage, augmentation=AugmentationConfig(probability=0.0))
+    view = make_source(clean, None)(0).a
+    expected = torch.from_numpy(image).expand(2, -1, -1) / 255.0
+    torch.testing.assert_close(view.images[:, 0], expected)
+    torch.testing.assert_close(view.mass, expected)
+    assert view.is_valid.all()
+
+
+def test_every_photo_comes_once_per_epoch_in_another_order(
+    photos: LabelledPhotos, joint_stage: TrainConfig
+) -> None:
+    source = make_source(joint_stage, photos)
+    epochs = [source(2 * n).names + source(2 * n + 1).names for n in range(4)]
+    for names in epochs:
+        assert sorted(names) == ["p0.png", "p1.png", "p2.png", "p3.png"]
+    assert len(set(epochs)) > 1
 
 
 def test_damaged_labels_are_named_and_their_photo_left_out(

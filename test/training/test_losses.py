@@ -107,6 +107,23 @@ def test_contrastive_loss_of_orthogonal_descriptors_is_known() -> None:
     assert float(padded) == pytest.approx(fewer, rel=1e-5)
 
 
+def test_contrastive_loss_tells_points_apart_both_ways() -> None:
+    # The first point of a looks like both of b, the second like none: ways differ in what is hard.
+    of_a, of_b = torch.eye(2)[None], torch.tensor([[[1.0, 0.0], [0.8, 0.6]]])
+    points = torch.tensor([[[0.0, 0.0], [100.0, 0.0]]])
+    valid = torch.ones(1, 2, dtype=torch.bool)
+    temperature = 0.5
+
+    def entropy(right: float, wrong: float) -> float:
+        return math.log(1.0 + math.exp((wrong - right) / temperature))
+
+    # Cosines with the points of b: 1 and 0.8 of a's first, 0 and 0.6 of its second.
+    forward = entropy(1.0, 0.8) + entropy(0.6, 0.0)
+    backward = entropy(1.0, 0.0) + entropy(0.6, 0.8)
+    loss = contrastive_loss(of_a, of_b, points, valid, temperature, 8.0)
+    assert float(loss) == pytest.approx((forward + backward) / 4.0, rel=1e-5)
+
+
 def test_contrastive_loss_counts_what_else_is_in_the_other_view() -> None:
     count, temperature = 4, 0.5
     descriptors = torch.eye(count)[None]
@@ -201,6 +218,16 @@ def test_refinement_finds_a_sub_pixel_target_and_its_distance_to_the_other_view(
     other = torch.tensor([[[22.3, 11.0]]])
     loss = localization_loss(refined, other, H, torch.ones(1, 1, dtype=torch.bool))
     assert float(loss) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_localization_leaves_out_distances_beyond_the_limit() -> None:
+    in_a = torch.zeros(1, 3, 2)
+    in_b = torch.tensor([[[2.0, 0.0], [3.0, 4.0], [0.0, 1.0]]])  # 2 px, 5 px; the last is padding
+    H, valid = torch.eye(3)[None], torch.tensor([[True, True, False]])
+    loss = localization_loss(in_a, in_b, H, valid, limit_px=3.0)
+    assert float(loss) == pytest.approx(2.0, abs=1e-3)
+    loss = localization_loss(in_a, in_b, H, valid, limit_px=6.0)
+    assert float(loss) == pytest.approx(3.5, abs=1e-3)
 
 
 def test_similarities_are_compared_where_both_points_are_valid() -> None:

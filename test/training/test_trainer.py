@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from superpoint_ros.training import provenance, trainer
 from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
 from superpoint_ros.training.datasets import LabelledPhotos
 from superpoint_ros.training.objective import compute_losses
+from superpoint_ros.training.optimizer import Optimizer
 from superpoint_ros.training.provenance import make_card
 from superpoint_ros.training.stage import LossConfig, TrainConfig
 from superpoint_ros.training.trainer import DivergenceError, make_source, train
@@ -189,6 +191,54 @@ def test_a_network_learns_from_the_running_mean_of_itself_also_after_a_stop(
     fixed = train(config, source, tmp_path / "fixed", teacher=start)
     assert fixed.history[0] == whole.history[0]
     assert fixed.history[-1]["similarity"] != whole.history[-1]["similarity"]
+
+
+def test_the_running_mean_of_a_checkpoint_by_hand(
+    tmp_path: Path, photos: LabelledPhotos, joint_stage: TrainConfig
+) -> None:
+    config = dataclasses.replace(joint_stage, is_distilled=True, teacher_steps=4)
+    source = make_source(config, photos)
+    torch.manual_seed(config.seed)
+    expected = SuperPoint(config.network).state_dict()
+    for step in (1, 2):
+        state = train(config, source, tmp_path, stop_after=step)
+        for key, value in state.network.items():
+            is_mean = value.is_floating_point()
+            expected[key] = 0.75 * expected[key] + 0.25 * value if is_mean else value
+    for key, value in state.mean.items():
+        torch.testing.assert_close(value, expected[key], msg=key)
+
+
+def test_every_step_has_its_rate_and_no_gradient_beyond_the_limit(
+    tmp_path: Path, stage: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(
+        stage, steps=6, decay_share=0.5, learning_rate=1e-2, gradient_clip=1e-3, optimizer="muon"
+    )
+    seen, step = [], Optimizer.step
+
+    def record(optimizer: Optimizer) -> None:
+        groups = [group for part in optimizer._parts for group in part.param_groups]
+        kernels = [kernel for kernel, _ in optimizer._kernels]
+        gradients = [p.grad for p in [*kernels, *groups[0]["params"]] if p.grad is not None]
+        norm = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
+        seen.append(([group["lr"] for group in groups], float(norm)))
+        step(optimizer)
+
+    monkeypatch.setattr(Optimizer, "step", record)
+    train(config, make_source(config, None), tmp_path)
+    rates = np.array([rates for rates, _ in seen])
+    expected = 1e-2 * np.array([1 / 2, 1, 1, 1, 2 / 3, 1 / 3])  # both of AdamW and of Muon
+    np.testing.assert_allclose(rates, np.stack([expected, expected], 1))
+    assert [norm for _, norm in seen] == pytest.approx([1e-3] * 6, rel=0.01)
+
+
+def test_a_resumed_run_adds_to_the_time_before(tmp_path: Path, stage: TrainConfig) -> None:
+    source = make_source(stage, None)
+    train(stage, source, tmp_path, stop_after=1)
+    fields = torch.load(tmp_path / CHECKPOINT_NAME, weights_only=True)
+    torch.save({**fields, "wall_time_s": 1000.0}, tmp_path / CHECKPOINT_NAME)
+    assert 1000.0 < train(stage, source, tmp_path, stop_after=2).wall_time_s < 2000.0
 
 
 def test_a_loss_that_is_not_finite_is_skipped_counted_and_named(
