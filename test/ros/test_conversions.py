@@ -22,6 +22,7 @@ from superpoint_ros.decode import decode_colour, decode_grey
 from superpoint_ros.geometry import se3
 from superpoint_ros.matching import match
 from superpoint_ros.msg import Features as FeaturesMessage
+from superpoint_ros.msg import TrackerStatus
 from superpoint_ros.ros import conversions
 from superpoint_ros.ros.conversions import MessageError
 
@@ -64,6 +65,18 @@ def test_features_round_trip(rng, dtype, tolerance):
     assert np.abs(np.linalg.norm(back.descriptors, axis=1) - 1.0).max() < 1e-3
     assert (message.model_id, message.weights_sha256, message.latency_ms) == ("net", "ab12", 7.5)
     assert message.header == HEADER
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored"),
+    [("f32", "0000 803f 0000 0000"), ("f16", "003c 0000"), ("u8", "ff 80")],
+)
+def test_descriptors_are_little_endian(dtype, stored):
+    """As the message says: subscribers in other languages read these bytes."""
+    one, zero = np.array([[1.0, 0.0]], np.float32), np.zeros((1, 2), np.float32)
+    features = Features(zero, np.ones(1, np.float32), one, (48, 80))
+    message = conversions.features_to_message(features, HEADER, dtype)
+    assert bytes(message.descriptors) == bytes.fromhex(stored)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f16", "u8"])
@@ -209,23 +222,44 @@ def test_matches(rng):
 
 
 def test_homography_and_status():
-    H = np.array([[2.0, 0.1, 4.0], [0.0, 2.0, 6.0], [0.0, 0.0, 2.0]])
+    H_b_a = np.array([[2.0, 0.1, 4.0], [0.0, 2.0, 6.0], [0.0, 0.0, 2.0]])
+    H_b_0 = np.array([[1.0, 0.2, 5.0], [0.3, 1.0, 7.0], [0.0, 0.0, 1.0]])
+    matches = Matches(np.array([[3, 5], [4, 0]]), np.array([True, False]), 42, np.zeros((5, 2)))
     result = TrackingResult(
         7,
         TrackingState.TRACKING,
-        H_b_a=H,
-        H_b_0=np.eye(3),
+        H_b_a=H_b_a,
+        H_b_0=H_b_0,
+        matches=matches,
+        is_keyframe=True,
         num_inliers=12,
+        num_landmarks=345,
+        num_keyframes=6,
         map_id=3,
-        latency_ms={"track": 2.5},
+        latency_ms={"match": 1.5, "track": 2.5},
     )
     message = over_the_wire(conversions.homography_to_message(result, HEADER))
-    np.testing.assert_allclose(message.h_b_a, H.ravel())
-    assert (message.num_inliers, message.map_id) == (12, 3)
+    np.testing.assert_array_equal(message.h_b_a, H_b_a.ravel())
+    np.testing.assert_array_equal(message.h_b_0, H_b_0.ravel())
+    assert (message.header, message.map_id) == (HEADER, 3)
+    assert (message.num_matches, message.num_inliers) == (2, 12)
+    assert conversions.stamp_to_ns(message.reference_stamp) == 42
     assert conversions.homography_to_message(TrackingResult(7, TrackingState.LOST), HEADER) is None
     status = over_the_wire(conversions.status_to_message(result, HEADER, "homography", 99))
-    assert (status.state, status.mode, status.num_keypoints) == (1, "homography", 99)
-    assert (list(status.stages), list(status.latencies_ms)) == (["track"], [2.5])
+    assert status == TrackerStatus(
+        header=HEADER,
+        state=TrackerStatus.TRACKING,
+        mode="homography",
+        is_keyframe=True,
+        map_id=3,
+        num_keypoints=99,
+        num_matches=2,
+        num_inliers=12,
+        num_keyframes=6,
+        num_landmarks=345,
+        stages=["match", "track"],
+        latencies_ms=[1.5, 2.5],
+    )
 
 
 def test_a_homography_stays_continuous_in_a_long_pan():

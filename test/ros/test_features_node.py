@@ -1,9 +1,10 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The features node in this process: what it says of a camera that is silent."""
+"""The features node in this process: images in its hands, and a camera that is silent."""
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -22,12 +23,24 @@ pytestmark = pytest.mark.ros
 
 
 @pytest.fixture
-def node(context, tiny_weights):
-    weights = Parameter("weights", value=str(tiny_weights))
-    node = FeaturesNode(context=context, parameter_overrides=[weights])
-    yield node
-    node.stop_work()
-    node.destroy_node()
+def make_node(context, tiny_weights):
+    nodes = []
+
+    def make(**parameters):
+        values = {"weights": str(tiny_weights), **parameters}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        nodes.append(FeaturesNode(context=context, parameter_overrides=overrides))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.stop_work()
+        node.destroy_node()
+
+
+@pytest.fixture
+def node(make_node):
+    return make_node()
 
 
 def test_a_camera_that_is_there_but_silent_is_reported(node, monkeypatch):
@@ -64,3 +77,35 @@ def test_images_are_left_alone_while_nobody_listens_unless_it_is_asked_for(node)
     while node.counters["published"] == 0 and time.monotonic() < end:
         time.sleep(0.01)
     assert node.counters["published"] == 1
+
+
+def test_only_the_newest_image_waits_for_the_network(node):
+    node.start()
+    seconds, is_in_hand, may_go_on = [], threading.Event(), threading.Event()
+
+    def listen(header, *extracted):
+        seconds.append(header.stamp.sec)
+        is_in_hand.set()
+        assert may_go_on.wait(10.0)
+
+    node.listeners.append(listen)
+    for second in (1, 2, 3, 4, 5):
+        header = make_header(second * 1_000_000_000, "camera")
+        node._on_image(image_to_message(np.zeros((48, 80), np.uint8), header))
+        assert is_in_hand.wait(10.0)
+    assert node.counters["dropped"] == 3
+    may_go_on.set()
+    end = time.monotonic() + 10.0
+    while node.counters["published"] < 2 and time.monotonic() < end:
+        time.sleep(0.005)
+    assert seconds == [1, 5]
+
+
+@pytest.mark.parametrize(("stereo", "depth"), [(False, 1), (True, 5)])
+def test_no_more_images_wait_in_the_middleware_than_needed(make_node, stereo, depth):
+    """Those of a pair wait for each other."""
+    node = make_node(stereo=stereo)
+    node.start()
+    depths = {each.topic_name: each.qos_profile.depth for each in node.subscriptions}
+    names = ["image", "right/image"] if stereo else ["image"]
+    assert [depths[node.resolve_topic_name(name)] for name in names] == [depth] * len(names)

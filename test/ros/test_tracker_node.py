@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
 import time
@@ -24,7 +25,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from superpoint_ros.config import ConfigError
-from superpoint_ros.data import Features, TrackingState
+from superpoint_ros.data import Features, TrackingResult, TrackingState
 from superpoint_ros.ros import conversions
 from superpoint_ros.ros.observing import LocalFeatures
 from superpoint_ros.ros.tracker_node import TrackerConfig
@@ -363,12 +364,27 @@ def test_a_pose_that_is_not_finite_is_refused(make_tracker, value):
     assert np.isfinite(node._pending_reset[0]).all()
 
 
-def record_poses(node):
-    poses = []
-    node._outputs["odometry"] = SimpleNamespace(
-        publish=poses.append, topic_name="odometry", get_subscription_count=lambda: 0
+def record_output(node, name, num_listeners=0):
+    """Return the growing list of what goes to an output."""
+    messages = []
+    node._outputs[name] = SimpleNamespace(
+        publish=messages.append, topic_name=name, get_subscription_count=lambda: num_listeners
     )
-    return poses
+    return messages
+
+
+def record_poses(node):
+    return record_output(node, "odometry")
+
+
+def record_paths(node):
+    paths = []
+
+    def publish(path):
+        paths.append(copy.deepcopy(path))
+
+    node._path._publisher = SimpleNamespace(publish=publish, get_subscription_count=lambda: 1)
+    return paths
 
 
 def test_a_pose_of_zeros_is_what_a_reset_gives(make_tracker):
@@ -532,3 +548,151 @@ def test_another_place_of_the_camera_starts_a_new_map(make_tracker):
 def test_frames_that_cannot_be(make_tracker, values, words):
     with pytest.raises(ConfigError, match=words):
         make_tracker(**values)
+
+
+# A camera at the rear of a robot that looks back: its right is the robot's left.
+REAR_CAMERA = (-0.3, 0.1, 0.5, -0.5, -0.5, 0.5, 0.5)  # x y z qx qy qz qw
+T_BASE_REAR = np.array(
+    [[0.0, 0.0, -1.0, -0.3], [1.0, 0.0, 0.0, 0.1], [0.0, -1.0, 0.0, 0.5], [0.0, 0.0, 0.0, 1.0]]
+)
+
+
+@pytest.fixture
+def rear(make_tracker):
+    """What is published of a robot that went 1 m ahead, 2 m to the left, and turned left.
+
+    It goes on at 1 m/s, turning left at 0.5 rad/s, which gives its camera a velocity of
+    (1, 0, 0) + (0, 0, 0.5) x (-0.3, 0.1, 0.5) = (0.95, -0.15, 0) m/s in the robot's axes.
+    """
+    T_odom_base = np.array(
+        [[0.0, -1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    )
+    stamp_ns = 1_700_000_000_123_456_789
+    covariance = np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    result = TrackingResult(
+        stamp_ns,
+        TrackingState.TRACKING,
+        T_world_cam=np.linalg.inv(T_BASE_REAR) @ T_odom_base @ T_BASE_REAR,
+        covariance=covariance,
+        twist=np.array([-0.15, 0.0, -0.95, 0.0, -0.5, 0.0]),
+        twist_covariance=10.0 * covariance,
+    )
+    frames = {"odom_frame": "start", "base_frame": "robot", "camera_in_base": REAR_CAMERA}
+    node = make_tracker(**{"odometry.mode": "mono", **frames})
+    start(node)
+    node._odometry.track = lambda observation: result
+    node._odometry.landmarks_world = lambda: np.array([[0.0, 0.0, 2.0], [1.0, 0.0, 0.0]])
+    transforms = []
+    node._tf = SimpleNamespace(sendTransform=transforms.append)
+    published = SimpleNamespace(
+        stamp=conversions.ns_to_stamp(stamp_ns),
+        T_odom_base=T_odom_base,
+        odometry=record_poses(node),
+        transforms=transforms,
+        paths=record_paths(node),
+        clouds=record_output(node, "local_map", 1),
+    )
+    results = record_statuses(node)
+    node.take_features(local_features(stamp_ns))
+    assert wait(lambda: len(results) == 1), node.problems.sentences()
+    return published
+
+
+def test_the_pose_is_that_of_the_base_everywhere(rear):
+    (odometry,), (transform,), (path,) = rear.odometry, rear.transforms, rear.paths
+    (on_path,) = path.poses
+    for header in (odometry.header, transform.header, path.header, on_path.header):
+        assert (header.stamp, header.frame_id) == (rear.stamp, "start")
+    assert odometry.child_frame_id == transform.child_frame_id == "robot"
+    for T in (
+        conversions.pose_from_message(odometry.pose.pose),
+        conversions.transform_from_message(transform.transform),
+        conversions.pose_from_message(on_path.pose),
+    ):
+        np.testing.assert_allclose(T, rear.T_odom_base, atol=1e-9)
+
+
+def test_the_twist_is_that_of_the_base(rear):
+    twist = rear.odometry[0].twist.twist
+    linear = [twist.linear.x, twist.linear.y, twist.linear.z]
+    np.testing.assert_allclose(linear, [1.0, 0.0, 0.0], atol=1e-9)
+    angular = [twist.angular.x, twist.angular.y, twist.angular.z]
+    np.testing.assert_allclose(angular, [0.0, 0.0, 0.5], atol=1e-9)
+
+
+def test_covariances_are_those_of_the_base(rear):
+    """Errors of the camera's rotation move the base at the other end of the lever arm."""
+    in_base = np.array(
+        [
+            [4.05, 0.15, 0.60, 0.0, -2.0, 0.5],
+            [0.15, 2.95, -0.3, 3.0, 0.0, 1.5],
+            [0.60, -0.3, 2.42, -0.6, -1.2, 0.0],
+            [0.0, 3.0, -0.6, 6.0, 0.0, 0.0],
+            [-2.0, 0.0, -1.2, 0.0, 4.0, 0.0],
+            [0.5, 1.5, 0.0, 0.0, 0.0, 5.0],
+        ]
+    )
+    (odometry,) = rear.odometry
+    np.testing.assert_allclose(odometry.twist.covariance.reshape(6, 6), 10.0 * in_base, atol=1e-9)
+    # That of the pose has the axes of odom: x is the robot's right, y is ahead.
+    axes, signs = [1, 0, 2, 4, 3, 5], np.array([-1.0, 1.0, 1.0, -1.0, 1.0, 1.0])
+    in_odom = in_base[np.ix_(axes, axes)] * np.outer(signs, signs)
+    np.testing.assert_allclose(odometry.pose.covariance.reshape(6, 6), in_odom, atol=1e-9)
+
+
+def test_the_local_map_is_in_odom(rear):
+    (cloud,) = rear.clouds
+    assert (cloud.header.stamp, cloud.header.frame_id) == (rear.stamp, "start")
+    expected = [[-2.3, 0.1, 0.5], [-0.3, 1.1, 0.5]]  # 2 m before it, and 1 m to its right
+    np.testing.assert_allclose(conversions.cloud_to_columns(cloud), expected, atol=1e-6)
+
+
+def test_a_reset_begins_a_new_path(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "base_frame": "", "map_period": 0.0})
+    start(node)
+    paths = record_paths(node)
+    for number in (1, 2, 3, 4):
+        if number == 3:
+            node._on_reset(None, None)
+        give_frame(node, number)
+        assert wait(lambda count=number: len(paths) == count)
+    assert [len(path.poses) for path in paths] == [1, 2, 1, 2]
+
+
+def test_a_reset_to_a_pose_turns_the_base_as_it_says(make_tracker):
+    node = make_tracker(**{"odometry.mode": "rgbd", "camera_in_base": REAR_CAMERA})
+    start(node)
+    poses = record_poses(node)
+    node._on_reset_to_pose(ResetPose.Request(x=1.0, y=2.0, z=3.0, roll=0.1, pitch=0.2), None)
+    give_frame(node, 1)
+    assert wait(lambda: len(poses) == 1)
+    T = conversions.pose_from_message(poses[0].pose.pose)
+    expected = [  # sin 0.1 = 0.0998, cos 0.1 = 0.9950, sin 0.2 = 0.1987, cos 0.2 = 0.9801
+        [0.9801, 0.0198, 0.1977, 1.0],
+        [0.0, 0.9950, -0.0998, 2.0],
+        [-0.1987, 0.0978, 0.9752, 3.0],
+    ]
+    np.testing.assert_allclose(T[:3], expected, atol=1e-4)
+
+
+def test_the_status_counts_every_frame_without_a_pose(make_tracker):
+    values = {"odometry.mode": "rgbd", "base_frame": "", "sync_queue_size": 2}
+    node = make_tracker(**values)
+    start(node)
+    statuses = record_output(node, "status")
+    give_frame(node, 5)
+    node.take_features(local_features(4 * SECOND // 10))  # late
+    for number in (6, 7, 8):  # without depth; the next one leaves room for one of them
+        node.take_features(local_features(number * SECOND // 10))
+    for number in (9, 10, 11):  # with depth that cannot be read
+        node.take_features(local_features(number * SECOND // 10))
+        depth = depth_message(number * SECOND // 10)
+        depth.encoding = "bgr8"
+        node._on_partner(depth)
+    assert wait(lambda: node.counters["bad"] == 3)
+    node._refresh()
+    node.counters.add("dropped", 4)
+    give_frame(node, 12)
+    assert wait(lambda: len(statuses) == 2)
+    assert (statuses[1].frames_received, statuses[1].frames_tracked) == (9, 2)
+    assert statuses[1].frames_dropped == 1 + 2 + 3 + 4
