@@ -186,3 +186,20 @@ def test_nonsense_does_no_harm(buffer):
     buffer.add(SimpleNamespace(transforms=[broken]))
     assert buffer.lookup("c", "a") is None
     assert buffer.lookup("base", "cam") is None
+
+
+def test_tf2_names_the_frames_above_one():
+    """By the text that tf2's buffer gives of all its frames."""
+    text = (
+        "camera_optical: \n  parent: 'camera_link'\n  broadcaster: 'default_authority'\n"
+        "  rate: 10000.000\n  most_recent_transform: 0.000\n  buffer_length: 0.000\n"
+        "camera_link: \n  parent: 'mast'\n  broadcaster: 'default_authority'\n  rate: 10.2\n"
+    )
+    buffer = compat._Tf2Buffer.__new__(compat._Tf2Buffer)
+    buffer._buffer = SimpleNamespace(all_frames_as_yaml=lambda: text)
+    assert buffer.ancestors("/camera_optical") == ["camera_link", "mast"]
+    assert buffer.ancestors("mast") == buffer.ancestors("rear") == []
+    assert buffer.has_frame("mast")
+    assert not buffer.has_frame("camera")
+    buffer._buffer = SimpleNamespace(all_frames_as_yaml=lambda: "[]")
+    assert not buffer.has_frame("mast")
