@@ -378,8 +378,9 @@ def _judge(
             "take; without --rate none is dropped"
         )
     if transport["features_lost"]:
+        why = ": it takes the newest; without --rate none is dropped" if args.rate else ""
         values["notes"].append(
-            f"{transport['features_lost']} features messages were not answered by the tracker"
+            f"{transport['features_lost']} features messages were not answered by the tracker{why}"
         )
     return replay, summary
 

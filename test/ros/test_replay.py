@@ -257,7 +257,9 @@ def start_extractor(graph, weights):
 
 
 def start_tracker(graph, remappings=RECORDED):
-    return graph.start("tracker_node", *remappings, "-p", "odometry.mode:=homography")
+    # A slow computer is no failure: frames may wait for the tracker.
+    parameters = ("-p", "odometry.mode:=homography", "-p", f"queue_size:={FRAMES}")
+    return graph.start("tracker_node", *remappings, *parameters)
 
 
 def start_player(graph, room, out, *arguments):
