@@ -96,6 +96,7 @@ def _subscribe(idle_s: float) -> dict[str, Any]:
         if len(numbers) != last_count:
             last_count, last_change = len(numbers), time.monotonic()
             memory.sample()
+    executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()
     if not numbers:
@@ -166,7 +167,11 @@ def main(args: Sequence[str] | None = None) -> int:
     command = [sys.executable, "-m", "superpoint_ros.ros.transport_benchmark", "--subscriber"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as subscriber:
         sent = _publish(options)
-        received = json.loads(subscriber.communicate()[0])
+        answer = subscriber.communicate()[0]
+    if subscriber.returncode:
+        print(f"the subscriber ended with exit code {subscriber.returncode}", file=sys.stderr)
+        return 1
+    received = json.loads(answer)
     result = {
         "keypoints": options.keypoints,
         "dtype": options.dtype,
