@@ -452,9 +452,10 @@ def _export(job: _Job) -> None:
     from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.provenance import TRAINED, make_card
 
-    number = job.round or _last_round(job.out)
-    if number > _last_round(job.out):
-        raise ConfigError(f"--rounds {number}: {job.out} has {_last_round(job.out)}")
+    last = _last_round(job.out)
+    number = job.round or last
+    if number > last:
+        raise ConfigError(f"--rounds {number}: {job.out} has {last}")
     retrained = (_last_stage(each) for each in range(2, number + 1))
     stages = [*TRAINED, *retrained, _wide_stage(number)]
     while not (job.out / stages[-1] / CHECKPOINT_NAME).is_file() and len(stages) > 1:

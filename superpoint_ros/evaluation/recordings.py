@@ -90,17 +90,16 @@ class RosbagRecording:
         """Open the bag.
 
         Raises:
-            BagError: It is no bag, or damaged.
+            BagError: It is no bag, or several, or damaged.
         """
         self._path = path
         self._is_being_read = False
         # Bags of Humble and before carry no message definitions; these types have not changed.
         self._default_types = get_typestore(Stores.ROS2_JAZZY)
+        files = _storage_files(path)
         try:
-            self._reader = AnyReader(_storage_files(path), default_typestore=self._default_types)
+            self._reader = AnyReader(files, default_typestore=self._default_types)
             self._reader.open()
-        except BagError:
-            raise
         except Exception as error:  # rosbags, SQLite and the decompressors raise what they like
             raise BagError(_explain_refusal(path, error)) from None
         counts: dict[tuple[str, str], int] = {}

@@ -119,14 +119,9 @@ def _make_rootsift(max_keypoints: int, nms_radius: int) -> _Find:
 
 def _make_orb(max_keypoints: int, nms_radius: int) -> _Find:
     detector = cv2.ORB.create(nfeatures=max_keypoints or 100_000)
-    find = _detect_and_describe(detector, 256, lambda bits: _bits_to_signs(bits, 256))
-
-    def find_in_any_size(grey: Array) -> tuple[Array, Array, Array]:
-        if min(grey.shape) < _MIN_SIDE_ORB:
-            return np.empty((0, 2)), np.empty(0), np.empty((0, 256), np.float32)
-        return find(grey)
-
-    return find_in_any_size
+    return _detect_and_describe(
+        detector, 256, lambda bits: _bits_to_signs(bits, 256), min_side=_MIN_SIDE_ORB
+    )
 
 
 def _make_akaze(max_keypoints: int, nms_radius: int) -> _Find:
@@ -154,10 +149,11 @@ def _bits_to_signs(packed: Array, dim: int) -> Array:
 
 
 def _detect_and_describe(
-    detector: cv2.Feature2D, dim: int, normalise: Callable[[Array], Array]
+    detector: cv2.Feature2D, dim: int, normalise: Callable[[Array], Array], min_side: int = 1
 ) -> _Find:
     def find(grey: Array) -> tuple[Array, Array, Array]:
-        points, descriptors = detector.detectAndCompute(grey, None)
+        is_large = min(grey.shape) >= min_side
+        points, descriptors = detector.detectAndCompute(grey, None) if is_large else ((), None)
         if descriptors is None or not len(points):
             return np.zeros((0, 2)), np.zeros(0), np.zeros((0, dim))
         return *_to_arrays(points), normalise(descriptors)

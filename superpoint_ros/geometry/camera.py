@@ -130,7 +130,6 @@ class Camera:
 
         frame_id = str(getattr(getattr(message, "header", None), "frame_id", ""))
         K, R, P = read("k"), read("r"), read("p")
-        image_size_hw = (int(message.height), int(message.width))
         if K.size != 9:
             raise CalibrationError(
                 f"camera_info of frame '{frame_id}': K has {K.size} numbers, expected 9"
@@ -141,7 +140,7 @@ class Camera:
             has_rotation, distortion = False, np.zeros(0)
             if P.size == 12 and P.reshape(3, 4)[0, 0] > 0.0:
                 K = P.reshape(3, 4)[:, :3]
-        to_image, image_size_hw = _read_window(message, image_size_hw)
+        to_image, image_size_hw = _read_window(message)
         camera = cls(
             K=to_image @ K.reshape(3, 3),
             distortion=distortion,
@@ -294,7 +293,7 @@ class Camera:
         return points
 
 
-def _read_window(message: Any, full_size_hw: tuple[int, int]) -> tuple[Array, tuple[int, int]]:
+def _read_window(message: Any) -> tuple[Array, tuple[int, int]]:
     """Return what part of the sensor the images hold, by `roi` and `binning` of a CameraInfo.
 
     K, P, width and height of the message are those of the whole sensor.
@@ -303,9 +302,8 @@ def _read_window(message: Any, full_size_hw: tuple[int, int]) -> tuple[Array, tu
         (3, 3) pixels of the whole sensor to pixels of the image, and the image's (height, width).
         A binned pixel is centred on those it sums.
     """
+    left, top, height, width = 0, 0, int(message.height), int(message.width)
     roi = getattr(message, "roi", None)
-    height, width = full_size_hw
-    left = top = 0
     if roi is not None and roi.width and roi.height:  # zeros: the whole image
         left, top, height, width = map(int, (roi.x_offset, roi.y_offset, roi.height, roi.width))
     bins_x = max(int(getattr(message, "binning_x", 0)), 1)

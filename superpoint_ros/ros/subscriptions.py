@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.node import Node
@@ -52,7 +52,8 @@ class MatchingSubscription:
         # While one subscription takes over from another both deliver: (old one, since when).
         self._retiring: tuple[Any, float] | None = None
         self._recent_stamps: deque[tuple[int, int]] = deque(maxlen=8)
-        self._is_reliable, self._is_latched = self._wanted_qos()
+        infos = node.get_publishers_info_by_topic(self.topic)
+        self._is_reliable, self._is_latched = self._wanted_qos(infos)
         self._subscribe()
 
     def refresh(self) -> str | None:
@@ -71,11 +72,11 @@ class MatchingSubscription:
                 f"{self.topic} carries {wrong[0].topic_type}, not {self._type_name()}: "
                 "set the transport parameter or remap the topic"
             )
-        wanted = self._wanted_qos()
+        wanted = self._wanted_qos(infos)
         if wanted != (self._is_reliable, self._is_latched) and self._retiring is None:
             self._is_reliable, self._is_latched = wanted
             self._subscribe()
-        if self._reliability == "reliable" and not self._publishers_are_reliable():
+        if self._reliability == "reliable" and not _are_reliable(infos):
             return (
                 f"{self.topic} is published best effort, but is subscribed reliable: "
                 "set the reliability parameter to auto"
@@ -85,7 +86,7 @@ class MatchingSubscription:
     @property
     def state(self) -> str:
         """`JOINING` while messages may be lost or come by two ways, then the reliability."""
-        wanted = self._wanted_qos()
+        wanted = self._wanted_qos(self._node.get_publishers_info_by_topic(self.topic))
         is_changing = self._retiring is not None or wanted != (self._is_reliable, self._is_latched)
         return JOINING if is_changing else describe_subscription(self._subscription)
 
@@ -96,17 +97,14 @@ class MatchingSubscription:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
-    def _publishers_are_reliable(self) -> bool:
-        infos = self._node.get_publishers_info_by_topic(self.topic)
-        return bool(infos) and all(
-            info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos
-        )
+    def _wanted_qos(self, infos: Sequence[Any]) -> tuple[bool, bool]:
+        """Return whether to subscribe reliable, and whether transient local.
 
-    def _wanted_qos(self) -> tuple[bool, bool]:
-        """Return whether to subscribe reliable, and whether transient local."""
-        are_reliable = self._publishers_are_reliable()
+        Args:
+            infos: Of the present publishers.
+        """
+        are_reliable = _are_reliable(infos)
         is_reliable = are_reliable if self._reliability == "auto" else self._is_reliable
-        infos = self._node.get_publishers_info_by_topic(self.topic)
         are_latched = all(
             info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in infos
         )
@@ -145,6 +143,12 @@ class MatchingSubscription:
             return
         self._recent_stamps.append(stamp)
         self._callback(message)
+
+
+def _are_reliable(infos: Sequence[Any]) -> bool:
+    return bool(infos) and all(
+        info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos
+    )
 
 
 def transport_topic(node: Node, topic: str, transport: str) -> str:

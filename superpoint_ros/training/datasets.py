@@ -15,7 +15,7 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -295,12 +295,15 @@ def has_labels(label: Path, photo: Path) -> bool:
     """
     try:
         with np.load(label) as data:
-            known = int(data["photo_crc"]) if "photo_crc" in data else None
+            return _is_of(data, photo)
     except FileNotFoundError:
         return False
     except _DAMAGE:
         return True
-    return known is None or known == photo_crc(photo)
+
+
+def _is_of(labels: Mapping[str, Array], photo: Path) -> bool:
+    return "photo_crc" not in labels or int(labels["photo_crc"]) == photo_crc(photo)
 
 
 def read_photo(path: Path) -> Array | None:
@@ -356,12 +359,7 @@ class LabelledPhotos:
             label = label_path(labels, images, path)
             if not label.is_file():
                 continue
-            if not has_labels(label, path):
-                raise ConfigError(
-                    f"{label}: has the labels of another photo of the name {path.name}: "
-                    "label the photos again (train pseudo-labels, or relabel)"
-                )
-            read = _read_labels(label, config)
+            read = _read_labels(label, path, config)
             photo = None if read is None else read_photo(path)
             if read is None or photo is None:
                 self.skipped.append(path.name)
@@ -383,14 +381,24 @@ class LabelledPhotos:
         return self._items[index]
 
 
-def _read_labels(path: Path, config: PhotoConfig) -> tuple[Array, Array] | None:
-    """Return points (N, 2) and weights (N,); None, and a warning, if they are damaged."""
+def _read_labels(path: Path, photo: Path, config: PhotoConfig) -> tuple[Array, Array] | None:
+    """Return points (N, 2) and weights (N,); None, and a warning, if they are damaged.
+
+    Raises:
+        ConfigError: They are of another photo.
+    """
     try:
         with np.load(path) as data:
             keypoints, scores = data["keypoints"], data["scores"]
+            is_of_photo = _is_of(data, photo)
     except _DAMAGE as error:
         _LOG.warning("%s: skipped, damaged labels (%s)", path, error)
         return None
+    if not is_of_photo:
+        raise ConfigError(
+            f"{path}: has the labels of another photo of the name {photo.name}: "
+            "label the photos again (train pseudo-labels, or relabel)"
+        )
     keep = scores >= config.min_score
     points = keypoints[keep][: config.max_labels].astype(np.float64)
     weights = np.ones(len(points))

@@ -155,7 +155,8 @@ def _train_alone(
         if initial is not None:
             _load_initial(network, initial)
     if state.is_finished and state.step >= config.steps:
-        _write_history(path, state)  # a kill may have come between the two files
+        if process_rank() == 0:
+            _write_history(path, state)  # a kill may have come between the two files
         return state
     if state.step and config.is_distilled and teacher is None and not state.mean:
         raise ConfigError(f"{path}: has begun with a teacher: name it with --teacher FILE")
@@ -272,8 +273,6 @@ def _save(
 
 
 def _write_history(path: Path, state: Checkpoint) -> None:
-    if process_rank() != 0:
-        return
     rows = {"history": state.history, "skipped_steps": state.skipped_steps}
     write_text(path.with_name("history.json"), json.dumps(rows))
 
