@@ -93,6 +93,7 @@ class MountingFinder:
                 "another camera, a new map starts"
             )
             self.mounting, self._deadline, self.may_send_tf = None, None, True
+            self._problems.clear("tf")  # it was of the other camera
         if self.mounting is None:
             self._camera_frame = camera_frame
             self.mounting = self._find(camera_frame, is_working)

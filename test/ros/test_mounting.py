@@ -163,6 +163,9 @@ def test_a_camera_with_a_parent_gets_no_second_one(make_finder, problems):
         "camera hangs on camera_link in TF: its odometry is published, but not on /tf, where a "
         "frame has one parent; set base_frame:=camera_link for that, or publish_tf:=false"
     )
+    assert find(finder, "rear").child_frame == "rear"
+    assert finder.may_send_tf
+    assert not problems.sentences()
 
 
 def test_another_camera_is_looked_up_anew(make_finder, capfd):
