@@ -70,7 +70,7 @@ class GraphProcesses:
         Raises:
             RunError: ROS 2 or the messages are not there.
         """
-        _check_ros()
+        check_ros()
         self._graph = tuple(graph)
         self._files = [node.write_overrides() for node in graph]
         inherited = {**os.environ, **(environment or {})}
@@ -246,7 +246,12 @@ def _describe(code: int) -> str:
     return f"by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _check_ros() -> None:
+def check_ros() -> None:
+    """Find out whether nodes can be started.
+
+    Raises:
+        RunError: ROS 2 or the messages are not there.
+    """
     if importlib.util.find_spec("rclpy") is None:
         raise RunError("ROS 2 (rclpy) is not there: source it, or use `make env`")
     if importlib.util.find_spec("superpoint_ros.msg") is None:

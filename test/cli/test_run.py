@@ -45,7 +45,7 @@ def script(name, code):
 
 @pytest.fixture(autouse=True)
 def no_ros_needed(monkeypatch):
-    monkeypatch.setattr(cli_run, "_check_ros", lambda: None)
+    monkeypatch.setattr(cli_run, "check_ros", lambda: None)
 
 
 def test_first_to_end_is_named_and_the_rest_is_ended():
@@ -97,7 +97,7 @@ def test_run_ends_with_0_on_a_signal(tmp_path, codes, number, expected):
         "import sys\n"
         f"sys.path.insert(0, {os.path.dirname(__file__)!r})\n"  # noqa: PTH120
         "import test_run as t\n"
-        "t.cli_run._check_ros = lambda: None\n"
+        "t.cli_run.check_ros = lambda: None\n"
         f"graph = [t.script('a', {codes[0]!r}), t.script('b', {codes[1]!r})]\n"
         "t.cli_run.graph_from_arguments = lambda args: graph\n"
         "sys.exit(t.main(['run']))\n"
