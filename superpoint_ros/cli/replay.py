@@ -434,7 +434,6 @@ def _draw(
 
     The images are read from the recording once more.
     """
-    from superpoint_ros.decode import decode_grey
     from superpoint_ros.evaluation.moments import choose_moments, compress
     from superpoint_ros.evaluation.replay import moments_of
     from superpoint_ros.evaluation.tracks import read_tracks
@@ -452,7 +451,7 @@ def _draw(
         text = (
             f"{moment.state.name}  {moment.num_keypoints} keypoints  {moment.num_inliers} inliers"
         )
-        picture = tracks[frame.stamp_ns].draw(decode_grey(frame.image), text)
+        picture = tracks[frame.stamp_ns].draw(frame.grey(), text)
         if frame.stamp_ns == best_ns:
             largest = picture
         if frame.stamp_ns in chosen:

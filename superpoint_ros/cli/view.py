@@ -150,19 +150,18 @@ def _draw_frame(frame: Frame, extractor: Any, units_per_metre: float) -> Array:
     """Return the picture with its keypoints, and beside it depth (near is warm) or right image."""
     import numpy as np
 
-    from superpoint_ros.decode import decode_depth, decode_grey
     from superpoint_ros.drawing import draw_keypoints, draw_text
 
-    grey = decode_grey(frame.image)
+    grey = frame.grey()
     features = extractor(grey)
     picture = draw_keypoints(grey, features.keypoints, features.scores)
     draw_text(picture, f"frame {frame.index}  {len(features)} keypoints")
     if frame.second is None:
         return picture
     if frame.is_stereo:
-        second = draw_keypoints(decode_grey(frame.second), np.zeros((0, 2)))
+        second = draw_keypoints(frame.grey_right(), np.zeros((0, 2)))
     else:
-        second = _colour_depth(decode_depth(frame.second, units_per_metre))
+        second = _colour_depth(frame.depth(units_per_metre))
     canvas = np.zeros((max(len(picture), len(second)), picture.shape[1] + second.shape[1], 3))
     canvas[: len(picture), : picture.shape[1]] = picture
     canvas[: len(second), picture.shape[1] :] = second

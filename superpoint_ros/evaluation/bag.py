@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Collection, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from superpoint_ros.data import Array
+from superpoint_ros.decode import DecodeError, decode_depth, decode_grey
 from superpoint_ros.evaluation.folders import FolderRecording, read_calibration
 from superpoint_ros.evaluation.recordings import (
     BagError,
@@ -61,6 +63,8 @@ class Frame:
         gap_ns: Stamp of `second` minus that of the image; None if there is none at all.
         error: Why this frame cannot be used, naming its topic; empty if it can.
         is_rectified: Whether the topic says so; see `Camera.from_message`.
+        topic: Of the image.
+        second_topic: Of `second`.
     """
 
     index: int
@@ -73,6 +77,35 @@ class Frame:
     gap_ns: int | None = None
     error: str = ""
     is_rectified: bool = False
+    topic: str = ""
+    second_topic: str = ""
+
+    def grey(self) -> Array:
+        """Return the image, (H, W) uint8.
+
+        Raises:
+            DecodeError: It cannot be read; names its topic. The same holds for the others.
+        """
+        with _naming(self.topic):
+            return decode_grey(self.image)
+
+    def grey_right(self) -> Array:
+        """Return the right image of a stereo frame, (H, W) uint8."""
+        with _naming(self.second_topic):
+            return decode_grey(self.second)
+
+    def depth(self, units_per_metre: float) -> Array:
+        """Return the depth image of an RGB-D frame, (H, W) float32 metres, NaN where unknown."""
+        with _naming(self.second_topic):
+            return decode_depth(self.second, units_per_metre)
+
+
+@contextlib.contextmanager
+def _naming(topic: str) -> Iterator[None]:
+    try:
+        yield
+    except DecodeError as error:
+        raise DecodeError(f"{topic}: {error}") from None
 
 
 class BagReader:
@@ -329,6 +362,8 @@ class BagReader:
                     is_stereo=sensor.sensor == "stereo",
                     error=error,
                     is_rectified=is_rectified_topic(sensor.image),
+                    topic=sensor.image,
+                    second_topic=sensor.second,
                 )
                 index += 1
                 if sensor.second:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from superpoint_ros.data import Array, Features, Observation, TrackingResult, TrackingState
-from superpoint_ros.decode import DecodeError, decode_depth, decode_grey
+from superpoint_ros.decode import DecodeError
 from superpoint_ros.evaluation.bag import BagError, Frame
 from superpoint_ros.evaluation.trajectory import Trajectory
 from superpoint_ros.geometry.camera import Camera
@@ -335,13 +335,13 @@ class _Decoded:
 
 
 def _decode(frame: Frame, depth_units_per_metre: float) -> _Decoded:
-    images, depth = [decode_grey(frame.image)], None
+    images, depth = [frame.grey()], None
     infos = [frame.camera_info]
     if frame.is_stereo:
-        images.append(decode_grey(frame.second))
+        images.append(frame.grey_right())
         infos.append(frame.second_camera_info)
     elif frame.second is not None:
-        depth = decode_depth(frame.second, depth_units_per_metre)
+        depth = frame.depth(depth_units_per_metre)
     cameras = [Camera.from_message(info, frame.is_rectified) for info in infos]
     for image, camera in zip(images, cameras, strict=True):
         _check_size(image, camera)

@@ -47,7 +47,10 @@ def test_a_recording_that_cannot_be_used_says_why(
     assert main(["view", str(tmp_path), *out]) == 2
     captured = capsys.readouterr()
     assert "note: camera_info of frame 'camera': K has focal lengths 0, 0" in captured.out
-    assert "no frame could be drawn: compressed image of format 'png'" in captured.err
+    assert (
+        "no frame could be drawn: /camera/image_raw/compressed: compressed image of format 'png'"
+        in captured.err
+    )
     assert len(captured.err.splitlines()) == 1
     assert main(["replay", str(tmp_path), "--out", str(tmp_path / "replayed")]) == 2
     assert "K has focal lengths 0, 0" in capsys.readouterr().err

@@ -85,11 +85,22 @@ def test_every_frame_goes_through_in_order() -> None:
     assert run.latency_ms["track/pose"] == {"p50": 1.0, "p95": 1.0, "p99": 1.0}
 
 
+@pytest.mark.parametrize("is_stereo", [False, True])
+def test_a_second_image_that_cannot_be_read_is_named_by_its_own_topic(is_stereo: bool) -> None:
+    broken = SimpleNamespace(format="png", data=np.zeros(5, np.uint8))
+    info = make_camera_info(SIZE_HW, (30, 30, 20, 12))
+    topics = {"topic": "/camera", "second_topic": "/second"}
+    second = {"second": broken, "second_camera_info": info, "is_stereo": is_stereo, **topics}
+    run = run_odometry([frame(0), frame(1, **second)], extract, Recorder())
+    assert list(run.skipped) == [1]
+    assert run.skipped[1].startswith("/second: ")
+
+
 def test_bad_frames_are_named_and_skipped() -> None:
     broken = SimpleNamespace(format="png", data=np.zeros(5, np.uint8))
     frames = [
         frame(0),
-        frame(1, image=broken),
+        frame(1, image=broken, topic="/camera"),
         frame(2, error="/depth: no message within 20 ms"),
         frame(3, stamp_ns=1000),
         frame(4),
@@ -104,6 +115,7 @@ def test_bad_frames_are_named_and_skipped() -> None:
     )
     # a stamp of 1000 after 1000 (the others between were never tracked) repeats it
     assert sorted(run.skipped) == [1, 2, 3]
+    assert run.skipped[1].startswith("/camera: ")
     assert run.skipped[2] == "/depth: no message within 20 ms"
     assert "repeats" in run.skipped[3]
     assert run.is_tracked == [True, False, False, False, True]
