@@ -161,19 +161,39 @@ def _plain(value: Any) -> Any:
 def load_yaml(cls: type[ConfigT], path: Path | str) -> ConfigT:
     """Read a config from a YAML file; an empty file gives the defaults.
 
+    `base: FILE` names another file in the same folder, whose settings hold unless this one has its
+    own.
+
     Raises:
         ConfigError: The file is absent, is no YAML, or holds a bad setting; names the file.
     """
+    mapping = _read_yaml(path)
+    if isinstance(mapping, dict) and "base" in mapping:
+        base = Path(path).with_name(str(mapping.pop("base")))
+        inherited = _read_yaml(base)
+        if isinstance(inherited, dict) and "base" in inherited:
+            raise ConfigError(f"{base}: is the base of {path}, so it cannot have a base itself")
+        mapping = _merged(inherited, mapping)
     try:
-        mapping = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return from_mapping(cls, {} if mapping is None else mapping)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Return two nested mappings as one; what is no mapping is replaced whole."""
+    if not (isinstance(base, dict) and isinstance(own, dict)):
+        return own
+    return {key: _merged(base.get(key), own.get(key, base.get(key))) for key in {**base, **own}}
+
+
+def _read_yaml(path: Path | str) -> Any:
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not YAML ({error})") from None
-    try:
-        return from_mapping(cls, mapping or {})
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True)

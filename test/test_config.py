@@ -69,6 +69,21 @@ def test_a_bad_setting_is_named_with_its_full_path(mapping, message):
     assert str(error.value).startswith(message)
 
 
+def test_a_base_gives_what_the_file_itself_leaves_out(tmp_path):
+    (tmp_path / "base.yaml").write_text("inner: {threshold: 0.5, weights: [2.0]}\ncount: 7\n")
+    (tmp_path / "own.yaml").write_text("base: base.yaml\ninner: {threshold: 0.25}\nmode: rgbd\n")
+    expected = Outer(Inner(0.25, (2.0,)), count=7, mode="rgbd")
+    assert load_yaml(Outer, tmp_path / "own.yaml") == expected
+    (tmp_path / "third.yaml").write_text("base: own.yaml\n")
+    with pytest.raises(
+        ConfigError, match=r"own\.yaml: is the base of .*third\.yaml, so it cannot"
+    ):
+        load_yaml(Outer, tmp_path / "third.yaml")
+    (tmp_path / "none.yaml").write_text("base: gone.yaml\n")
+    with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read"):
+        load_yaml(Outer, tmp_path / "none.yaml")
+
+
 def test_yaml_errors_name_the_file(tmp_path):
     path = tmp_path / "tracker.yaml"
     with pytest.raises(ConfigError, match=r"tracker\.yaml: cannot be read"):

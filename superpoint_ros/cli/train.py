@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train SuperPoint from nothing: shapes -> MagicPoint -> labels on photos -> SuperPoint.
 
-In the last stage, wide, the network learns from itself: what it finds in two views of a photo,
-shown each at three sizes, takes the place of most labels.
+In the last stages, wide and settle, the network learns from itself: what it finds in two views of
+a photo, shown each at three sizes, takes the place of most labels.
 
 `superpoint train all --images DIR --out runs/x` runs the whole chain; what is done is skipped, and
 what was interrupted goes on where it stopped. A single stage can be named instead of `all`.
@@ -52,8 +52,8 @@ _VALIDATION_PAIRS = 100
 _STARTING = ("superpoint", "refine", "small", "wide")  # take --from
 _TAUGHT = ("all", "small", "wide")  # take --teacher
 _UNTRAINED = ("pseudo-labels", "relabel", "export", "average")  # have no steps to take a share of
-_REPEATED = ("all", "relabel", "retrain", "wide", "export")  # take --rounds
-CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine")  # then rounds, wide
+_REPEATED = ("all", "relabel", "retrain", "wide", "settle", "export")  # take --rounds
+CHAIN = ("magicpoint", "pseudo-labels", "superpoint", "refine")  # then rounds, wide, settle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +170,8 @@ def _plan(stage: str, rounds: int | None) -> list[tuple[str, int]]:
     if stage != "all":
         return [(stage, rounds)]
     again = [(name, number) for number in range(2, rounds + 1) for name in ("relabel", "retrain")]
-    return [*((name, 1) for name in CHAIN), *again, ("wide", rounds), ("export", rounds)]
+    last = [(name, rounds) for name in ("wide", "settle", "export")]
+    return [*((name, 1) for name in CHAIN), *again, *last]
 
 
 def _check_ahead(job: _Job, stages: Sequence[str]) -> None:
@@ -342,13 +343,19 @@ def _last_stage(number: int) -> str:
 
 def _wide(job: _Job) -> None:
     """Let the network learn what it would say if it saw a view at several sizes."""
-    stage, before = _wide_stage(job.round), _last_stage(job.round)
+    stage, before = _after_round("wide", job.round), _last_stage(job.round)
     _train_on_photos(job, stage, before, teacher=job.teacher)
 
 
-def _wide_stage(number: int) -> str:
-    """Return the folder of the stage wide after a round."""
-    return "wide" if number == 1 else f"wide-{number}"
+def _settle(job: _Job) -> None:
+    """Let the network learn the same once more, from its state after the stage wide."""
+    stage, before = (_after_round(name, job.round) for name in ("settle", "wide"))
+    _train_on_photos(job, stage, before, is_unfolded=True)
+
+
+def _after_round(name: str, number: int) -> str:
+    """Return the folder of a stage that comes after a round of labels."""
+    return name if number == 1 else f"{name}-{number}"
 
 
 def _small(job: _Job) -> None:
@@ -407,11 +414,18 @@ def _losses(job: _Job) -> None:
 
 
 def _train_on_photos(
-    job: _Job, stage: str, before: str = "", *, teacher: str = "", default_teacher: str = ""
+    job: _Job,
+    stage: str,
+    before: str = "",
+    *,
+    teacher: str = "",
+    default_teacher: str = "",
+    is_unfolded: bool = False,
 ) -> None:
     """Train on warped pairs, starting from the stage before or learning from a teacher's file.
 
-    A distilled stage without a teacher learns from its own running mean.
+    A distilled stage without a teacher learns from its own running mean, or from its start.
+    `is_unfolded`: BatchNorm begins anew, by the statistics of the photos, as with --from.
     """
     from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.datasets import LabelledPhotos
@@ -432,13 +446,16 @@ def _train_on_photos(
     _say(f"{len(photos)} labelled photos, {len(photos.skipped)} skipped")
     folder = job.out / stage
     initial = None
+    has_begun = (folder / CHECKPOINT_NAME).is_file()
     start = load_start(job.start, folder)
+    if is_unfolded and not has_begun:
+        start = _load_finished(job.out / before)
     if start is not None:
         view_hw = (config.photos.height, config.photos.width)
         network = unfold_by_photos(start, photos, view_hw)
         config = dataclasses.replace(config, network=network.config)
         initial = network.state_dict()
-    elif before and not (folder / CHECKPOINT_NAME).is_file():
+    elif before and not has_begun:
         initial = _load_finished(job.out / before).state_dict()
     taught_by = load_teacher(teacher, folder, default_teacher) if config.is_distilled else None
     source = make_source(config, photos)
@@ -457,7 +474,7 @@ def _export(job: _Job) -> None:
     if number > last:
         raise ConfigError(f"--rounds {number}: {job.out} has {last}")
     retrained = (_last_stage(each) for each in range(2, number + 1))
-    stages = [*TRAINED, *retrained, _wide_stage(number)]
+    stages = [*TRAINED, *retrained, *(_after_round(name, number) for name in ("wide", "settle"))]
     while not (job.out / stages[-1] / CHECKPOINT_NAME).is_file() and len(stages) > 1:
         stages.pop()  # as far as the run has come
     card = make_card(job.out, job.images, stages=stages)
@@ -471,7 +488,7 @@ def _last_round(out: Path) -> int:
     from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
 
     names = (path.parent.name for path in out.glob(f"*/{CHECKPOINT_NAME}"))
-    found = (re.fullmatch(r"(?:retrain|wide)-(\d+)", name) for name in names)
+    found = (re.fullmatch(r"(?:retrain|wide|settle)-(\d+)", name) for name in names)
     return max((int(match[1]) for match in found if match), default=1)
 
 
@@ -540,13 +557,18 @@ def _load_finished(folder: Path) -> SuperPoint:
 
 
 def _network_of(checkpoint: Checkpoint) -> SuperPoint:
-    """Return the network of a checkpoint."""
+    """Return the network of a checkpoint; with `kept_share` a mean, its BatchNorm folded."""
     from superpoint_ros.config import from_mapping
     from superpoint_ros.network.superpoint import SuperPoint
+    from superpoint_ros.training.averaging import mean_network
     from superpoint_ros.training.stage import TrainConfig
 
-    network = SuperPoint(from_mapping(TrainConfig, checkpoint.config).network)
+    config = from_mapping(TrainConfig, checkpoint.config)
+    network, start = SuperPoint(config.network), SuperPoint(config.network)
     network.load_state_dict(checkpoint.network)
+    if config.kept_share:
+        start.load_state_dict(checkpoint.mean)
+        network = mean_network([start, network], [config.kept_share, 1.0 - config.kept_share])
     return network.eval()
 
 
@@ -581,5 +603,6 @@ _RUNNERS: dict[str, Callable[[_Job], None]] = {
     "retrain": _retrain,
     "small": _small,
     "wide": _wide,
+    "settle": _settle,
     "losses": _losses,
 }

@@ -28,7 +28,8 @@ class Checkpoint:
         step: Steps done.
         network: State dict.
         optimizer: State dict.
-        mean: State dict of the running mean of the weights, where that is the teacher.
+        mean: State dict of the running mean of the weights, or of those at the start
+            (`teacher_steps: 0`), where that is the teacher.
         config: Nested mapping of the stage's config.
         history: Rows of {"step": ..., loss name: value}, averages since the row before.
         skipped_steps: Steps that were left out because their loss was not finite.

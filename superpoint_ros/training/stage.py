@@ -94,8 +94,15 @@ class TrainConfig(Config):
     teacher_steps: int = option(
         500,
         "Distillation without another teacher: so many steps, about, of the network's own weights "
-        "are averaged to be the teacher",
-        minimum=1,
+        "are averaged to be the teacher; 0: it stays what the stage began with",
+        minimum=0,
+    )
+    kept_share: float = option(
+        0.0,
+        "Share that the weights which the stage began with have in its result, a mean; needs "
+        "teacher_steps: 0",
+        minimum=0.0,
+        maximum=1.0,
     )
     steps: int = option(1000, "Optimiser steps", minimum=1)
     batch_size: int = option(16, "Images, or pairs of photos, per step", minimum=1)
@@ -150,6 +157,8 @@ class TrainConfig(Config):
             raise ConfigError("is_joint: descriptors need source: photos")
         if self.is_distilled and not self.is_joint:
             raise ConfigError("is_distilled: needs is_joint: true")
+        if self.kept_share and (self.teacher_steps or not self.is_distilled):
+            raise ConfigError("kept_share: needs is_distilled: true and teacher_steps: 0")
         if self.teacher_scales[:1] != (1.0,):
             raise ConfigError("teacher_scales: must begin with 1.0, the view as it is")
         if self.is_distilled and self.loss.unmatched_weight != 1.0:
@@ -169,7 +178,7 @@ class TrainConfig(Config):
             steps=max(1, round(share * self.steps)),
             warmup_steps=round(share * self.warmup_steps),
             freeze_after=round(share * self.freeze_after),
-            teacher_steps=max(1, round(share * self.teacher_steps)),
+            teacher_steps=max(1, round(share * self.teacher_steps)) if self.teacher_steps else 0,
         )
 
 

@@ -108,7 +108,8 @@ def train(
         initial: State dict to start from; absent keys and other shapes start fresh.
         device: Of torch.
         stop_after: Stop when so many steps are done in all, as a killed run would (tests).
-        teacher: Whom `is_distilled` learns from; None: the running mean of itself.
+        teacher: Whom `is_distilled` learns from; None: the running mean of itself, or what it
+            began with (`teacher_steps`).
 
     Returns:
         The last checkpoint.
@@ -182,7 +183,7 @@ def _train_alone(
             network.zero_grad(set_to_none=True)
             batch = _to_device(batch, device)
             statistics = [buffer.clone() for buffer in network.buffers()]
-            if mean is not None:
+            if mean is not None and (teacher is None or config.teacher_steps):
                 teacher = _as_teacher(mean)
             terms = compute_losses(network, batch, config, teacher)
             loss = torch.stack(list(terms.values())).sum()
@@ -194,7 +195,7 @@ def _train_alone(
                 is_finite = bool(torch.isfinite(norm))
             if is_finite:
                 optimizer.step()
-                if mean is not None:
+                if mean is not None and config.teacher_steps:
                     follow(mean, network, config.teacher_steps)
                 skipped_in_a_row = 0
                 summed += 1

@@ -17,8 +17,8 @@ from torch.distributed.run import get_args_parser
 from torch.utils.flop_counter import FlopCounterMode
 
 from superpoint_ros.cli import train
-from superpoint_ros.config import ConfigError, load_yaml
-from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.config import ConfigError, from_mapping, load_yaml
+from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint, fold_batch_norm
 from superpoint_ros.network.weights import (
     ModelCard,
     WeightsError,
@@ -63,6 +63,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (configs / "small.yaml").write_text(slim + joint + "is_distilled: true\n")
     taught = "is_distilled: true\nteacher_scales: [1.0, 0.5]\nloss: {agreed_share: 0.9}\n"
     (configs / "wide.yaml").write_text(NETWORK + joint + taught)
+    again = "base: wide.yaml\nteacher_steps: 0\nkept_share: 0.5\nseed: 9\n"
+    (configs / "settle.yaml").write_text(again)
     rng = np.random.default_rng(0)
     names = [f"{index}.png" for index in range(100)]
     held_back = next(name for name in names if is_validation(name))
@@ -70,6 +72,34 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         coarse = rng.integers(0, 255, (10, 14), np.uint8)
         cv2.imwrite(str(images / name), cv2.resize(coarse, (112, 80)))
     return tmp_path
+
+
+def test_the_last_stage_is_taught_by_what_it_began_with_and_writes_the_mean_of_both(
+    tiny: Path,
+) -> None:
+    out = tiny / "run"
+    options = ("--config", str(tiny / "configs"), "--out", str(out), "--device", "cpu")
+    words = ("--images", str(tiny / "images"), *options)
+    assert train.run(parse("all", *words)) == 0
+    wide, settled = (load_checkpoint(out / name / "last.pt") for name in ("wide", "settle"))
+    config = from_mapping(TrainConfig, wide.config)
+    before, start, end = (SuperPoint(config.network).eval() for _ in range(3))
+    before.load_state_dict(wide.network)
+    start.load_state_dict(settled.mean)
+    end.load_state_dict(settled.network)
+    before, start, end = (fold_batch_norm(each) for each in (before, start, end))
+    written, _ = load_weights(out / "superpoint.safetensors")
+    for name, value in written.named_parameters():
+        # BatchNorm begins anew, which changes nothing; the file is float16
+        torch.testing.assert_close(
+            start.get_parameter(name), before.get_parameter(name), rtol=1e-3, atol=1e-4
+        )
+        mean = (start.get_parameter(name) + end.get_parameter(name)) / 2
+        torch.testing.assert_close(value, mean, rtol=2e-3, atol=1e-4)
+    assert any(
+        not torch.equal(start.get_parameter(name), end.get_parameter(name))
+        for name in ("conv1a.weight", "convDb.weight")
+    )
 
 
 def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_done(
@@ -81,12 +111,14 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     network, card = load_weights(out / "superpoint.safetensors")
     assert network.config.descriptor_dim == 16
     assert card.licence == "Apache-2.0"
-    stages = ["magicpoint", "superpoint", "refine", "wide"]
+    stages = ["magicpoint", "superpoint", "refine", "wide", "settle"]
     assert set(card.config) == {*stages, "pseudo-labels"}
     assert card.config["pseudo-labels"]["config"]["warps"] == 3
     assert card.config["wide"]["steps"] == 2
     assert card.wall_time_s > 0
     assert card.metrics["warped-photos-ransac8/pairs"] == 2
+    assert not card.parent
+    assert "is not known" not in card.notes
     joint = stages[1:]
     sheets = [f"{stage}/{name}.jpg" for stage in joint for name in ("sheet", "labels", "matches")]
     for sheet in ("magicpoint/sheet.jpg", "pseudo-labels/labels.jpg", *sheets):
@@ -99,15 +131,15 @@ def test_the_whole_chain_makes_weights_with_their_provenance_and_skips_what_is_d
     assert cv2.imread(str(out / "pseudo-labels-2" / "labels.jpg")) is not None
     _, card = load_weights(out / "superpoint.safetensors")
     assert set(card.config) == {
-        *(*stages[:-1], "retrain-2", "wide-2", "pseudo-labels", "pseudo-labels-2")
+        *(*stages[:3], "retrain-2", "wide-2", "settle-2", "pseudo-labels", "pseudo-labels-2")
     }
     # So does an export, unless a round is named.
     capsys.readouterr()
-    for rounds, name in (((), "wide-2"), (("--rounds", "1"), "wide"), ((), "wide-2")):
+    for rounds, name in (((), "settle-2"), (("--rounds", "1"), "settle"), ((), "settle-2")):
         assert train.run(parse("export", *words, "--out", str(out), *rounds)) == 0
         assert f"superpoint train: {name}, step 2 of 2" in capsys.readouterr().err
     _, card = load_weights(out / "superpoint.safetensors")
-    assert "wide-2" in card.config
+    assert "settle-2" in card.config
     labelled_by = file_sha256(out / "refine" / "last.pt")
     assert card.config["pseudo-labels-2"]["network_sha256"] == labelled_by
     assert train.run(parse("small", *words, "--out", str(out), "--device", "cpu")) == 0
@@ -409,12 +441,14 @@ def test_the_shipped_configs_are_legal() -> None:
         path.stem: load_yaml(others.get(path.stem, TrainConfig), path)
         for path in sorted(train.find_configs().glob("*.yaml"))
     }
-    stages = ("magicpoint", "superpoint", "refine", "retrain", "wide", "small", "losses")
+    stages = ("magicpoint", "superpoint", "refine", "retrain", "wide", "settle", "small", "losses")
     assert configs.keys() == {*stages, *others}
     assert configs["magicpoint"].source == "shapes"
     for name in stages[1:]:
         assert configs[name].is_joint, name
     assert configs["wide"].is_distilled
+    assert configs["settle"].loss == configs["wide"].loss
+    assert configs["settle"].kept_share == 0.5
     assert configs["pseudo_labels"].warps > 1
     assert configs["relabel"].teacher == "network"
     assert configs["finetune"].training.is_distilled

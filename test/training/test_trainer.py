@@ -193,6 +193,33 @@ def test_a_network_learns_from_the_running_mean_of_itself_also_after_a_stop(
     assert fixed.history[-1]["similarity"] != whole.history[-1]["similarity"]
 
 
+def test_a_network_is_taught_by_its_start_also_after_a_stop(
+    tmp_path: Path, photos: LabelledPhotos, joint_stage: TrainConfig
+) -> None:
+    config = dataclasses.replace(
+        joint_stage, is_distilled=True, teacher_steps=0, learning_rate=1e-2, steps=6, log_every=1
+    )
+    source = make_source(config, photos)
+    torch.manual_seed(config.seed)
+    start = SuperPoint(config.network)
+    whole = train(config, source, tmp_path / "whole")
+    fixed = train(config, source, tmp_path / "fixed", teacher=start)
+    assert whole.history == fixed.history
+    for key, value in start.state_dict().items():
+        assert torch.equal(whole.mean[key], value), key
+    train(config, source, tmp_path / "parts", stop_after=3)
+    assert train(config, source, tmp_path / "parts").history == whole.history
+
+
+def test_what_is_kept_of_the_start_needs_a_teacher_that_stays(joint_stage: TrainConfig) -> None:
+    dataclasses.replace(joint_stage, is_distilled=True, teacher_steps=0, kept_share=0.5)
+    for change in ({"is_distilled": True}, {"teacher_steps": 0}):
+        with pytest.raises(ConfigError, match="kept_share: needs is_distilled: true and teacher"):
+            dataclasses.replace(joint_stage, **change, kept_share=0.5)
+    unmoved = dataclasses.replace(joint_stage, is_distilled=True, teacher_steps=0)
+    assert unmoved.with_schedule(0.5).teacher_steps == 0
+
+
 def test_the_running_mean_of_a_checkpoint_by_hand(
     tmp_path: Path, photos: LabelledPhotos, joint_stage: TrainConfig
 ) -> None:
