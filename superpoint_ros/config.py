@@ -161,15 +161,15 @@ def _plain(value: Any) -> Any:
 def load_yaml(cls: type[ConfigT], path: Path | str) -> ConfigT:
     """Read a config from a YAML file; an empty file gives the defaults.
 
-    `base: FILE` names another file in the same folder, whose settings hold unless this one has its
-    own.
+    `base: FILE` names another file, seen from this one's folder, whose settings hold unless this
+    one has its own.
 
     Raises:
         ConfigError: The file is absent, is no YAML, or holds a bad setting; names the file.
     """
     mapping = _read_yaml(path)
     if isinstance(mapping, dict) and "base" in mapping:
-        base = Path(path).with_name(str(mapping.pop("base")))
+        base = Path(path).parent / str(mapping.pop("base"))
         inherited = _read_yaml(base)
         if isinstance(inherited, dict) and "base" in inherited:
             raise ConfigError(f"{base}: is the base of {path}, so it cannot have a base itself")

@@ -79,9 +79,10 @@ def test_a_base_gives_what_the_file_itself_leaves_out(tmp_path):
         ConfigError, match=r"own\.yaml: is the base of .*third\.yaml, so it cannot"
     ):
         load_yaml(Outer, tmp_path / "third.yaml")
-    (tmp_path / "none.yaml").write_text("base: gone.yaml\n")
-    with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read"):
-        load_yaml(Outer, tmp_path / "none.yaml")
+    for name in ("gone.yaml", "elsewhere/gone.yaml", "[]", "''"):
+        (tmp_path / "none.yaml").write_text(f"base: {name}\n")
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load_yaml(Outer, tmp_path / "none.yaml")
 
 
 def test_yaml_errors_name_the_file(tmp_path):
