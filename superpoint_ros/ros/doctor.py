@@ -21,7 +21,6 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -36,15 +35,11 @@ EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 
 
 class Doctor:
-    """Listens on one context; the last report of each node counts.
+    """Listens; the last report of each node counts."""
 
-    Args:
-        context: An initialised one; None: the default.
-    """
-
-    def __init__(self, context: Context | None = None) -> None:
-        self._node = Node("superpoint_doctor", context=context, enable_rosout=False)
-        self._executor = SingleThreadedExecutor(context=context)
+    def __init__(self) -> None:
+        self._node = Node("superpoint_doctor", enable_rosout=False)
+        self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._statuses: dict[str, DiagnosticStatus] = {}
         self._node.create_subscription(
