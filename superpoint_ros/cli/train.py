@@ -466,6 +466,7 @@ def _train_on_photos(
 
 
 def _export(job: _Job) -> None:
+    from superpoint_ros.training.averaging import result_of
     from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.provenance import TRAINED, make_card
 
@@ -480,7 +481,7 @@ def _export(job: _Job) -> None:
     card = make_card(job.out, job.images, stages=stages)
     checkpoint = _load_checkpoint(job.out / stages[-1])
     _say(f"{stages[-1]}, step {checkpoint.step} of {checkpoint.config['steps']}")
-    _write_weights(job, _network_of(checkpoint), card)
+    _write_weights(job, result_of(checkpoint), card)
 
 
 def _last_round(out: Path) -> int:
@@ -538,7 +539,9 @@ def _load_network(folder: Path) -> SuperPoint:
     Raises:
         ConfigError: The stage has not run.
     """
-    return _network_of(_load_checkpoint(folder))
+    from superpoint_ros.training.averaging import result_of
+
+    return result_of(_load_checkpoint(folder))
 
 
 def _load_finished(folder: Path) -> SuperPoint:
@@ -547,29 +550,15 @@ def _load_finished(folder: Path) -> SuperPoint:
     Raises:
         ConfigError: The stage has not run to its end.
     """
+    from superpoint_ros.training.averaging import result_of
+
     checkpoint = _load_checkpoint(folder)
     if not checkpoint.is_finished:
         raise ConfigError(
             f"{folder.name} is at step {checkpoint.step} of {checkpoint.config['steps']}: run "
             f"`{_command(folder)}` first"
         )
-    return _network_of(checkpoint)
-
-
-def _network_of(checkpoint: Checkpoint) -> SuperPoint:
-    """Return the network of a checkpoint; with `kept_share` a mean, its BatchNorm folded."""
-    from superpoint_ros.config import from_mapping
-    from superpoint_ros.network.superpoint import SuperPoint
-    from superpoint_ros.training.averaging import mean_network
-    from superpoint_ros.training.stage import TrainConfig
-
-    config = from_mapping(TrainConfig, checkpoint.config)
-    network, start = SuperPoint(config.network), SuperPoint(config.network)
-    network.load_state_dict(checkpoint.network)
-    if config.kept_share:
-        start.load_state_dict(checkpoint.mean)
-        network = mean_network([start, network], [config.kept_share, 1.0 - config.kept_share])
-    return network.eval()
+    return result_of(checkpoint)
 
 
 def _load_checkpoint(folder: Path) -> Checkpoint:

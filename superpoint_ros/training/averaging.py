@@ -14,11 +14,13 @@ from collections.abc import Sequence
 
 import torch
 
-from superpoint_ros.config import ConfigError
+from superpoint_ros.config import ConfigError, from_mapping
 from superpoint_ros.machine import find_commit
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
 from superpoint_ros.network.weights import ModelCard, find_weights, load_weights
+from superpoint_ros.training.checkpoint import Checkpoint
 from superpoint_ros.training.provenance import describe_hardware, join_licences
+from superpoint_ros.training.stage import TrainConfig
 
 
 @torch.no_grad()
@@ -42,6 +44,25 @@ def mean_network(networks: Sequence[SuperPoint], shares: Sequence[float]) -> Sup
         for share, other in zip(shares[1:], others, strict=True):
             own.add_(other, alpha=share)
     return mean
+
+
+def result_of(state: Checkpoint) -> SuperPoint:
+    """Return the network that a stage has made, in evaluation mode.
+
+    With `kept_share` that is the mean of what it began with and what it has become, without
+    BatchNorm.
+
+    Args:
+        state: Of the stage, finished or not.
+    """
+    config = from_mapping(TrainConfig, state.config)
+    network = SuperPoint(config.network)
+    network.load_state_dict(state.network)
+    if config.kept_share:
+        start = SuperPoint(config.network)
+        start.load_state_dict(state.mean)
+        network = mean_network([start, network], [config.kept_share, 1.0 - config.kept_share])
+    return network.eval()
 
 
 @torch.no_grad()

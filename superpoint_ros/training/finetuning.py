@@ -30,7 +30,7 @@ from superpoint_ros.files import lies_in, natural_order
 from superpoint_ros.image import fit_longer_side, resize, write_image
 from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
-from superpoint_ros.training.averaging import mean_network
+from superpoint_ros.training.averaging import result_of
 from superpoint_ros.training.checkpoint import Checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, list_photos, read_photo
 from superpoint_ros.training.provenance import (
@@ -67,16 +67,11 @@ class FinetuneConfig(Config):
     )
     blocks: int = option(10, "Blocks of time; every fifth is held back", minimum=5)
     validation_pairs: int = option(60, "Warped pairs of held-back frames", minimum=1)
-    kept_share: float = option(
-        0.5,
-        "Share of the old weights in the new ones, which are a mean: what was learnt elsewhere "
-        "is forgotten less",
-        minimum=0.0,
-        maximum=1.0,
-    )
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     training: TrainConfig = field(
-        default_factory=lambda: TrainConfig(source="photos", is_joint=True)
+        default_factory=lambda: TrainConfig(
+            source="photos", is_joint=True, is_distilled=True, teacher_steps=0, kept_share=0.5
+        )
     )
 
     def __post_init__(self) -> None:
@@ -254,11 +249,8 @@ def finetune(
     training = dataclasses.replace(config.training, network=started.config)
     source = make_source(training, photos)
     write_batch_sheet(folder / "sheet.jpg", source(0))
-    teacher = old if training.is_distilled else None
-    run, initial = folder / "training", started.state_dict()
-    state = train(training, source, run, initial, device, teacher=teacher)
-    started.load_state_dict(state.network)
-    network = mean_network([old, started], [config.kept_share, 1.0 - config.kept_share])
+    state = train(training, source, folder / "training", started.state_dict(), device)
+    network = result_of(state)
     write_match_sheet(folder / "matches.jpg", network, source(0))
     candidate = folder / "candidate.safetensors"
     card = _make_card(parent, config, training, state, source_name, len(photos))

@@ -116,7 +116,8 @@ def train(
 
     Raises:
         ConfigError: `folder` holds a run with another config, or of another length whose rate has
-            begun to fall, or one that has learnt from a teacher, and none is given.
+            begun to fall, or one that has learnt from a teacher, and none is given; or `teacher`
+            is given, and `kept_share` wants none.
         DivergenceError: Too many losses in a row were not finite.
         OSError: Another training is at work in `folder`, or nothing can be written there.
     """
@@ -161,6 +162,8 @@ def _train_alone(
         return state
     if state.step and config.is_distilled and teacher is None and not state.mean:
         raise ConfigError(f"{path}: has begun with a teacher: name it with --teacher FILE")
+    if config.kept_share and teacher is not None:
+        raise ConfigError("kept_share: needs the start as teacher, so no other can be named")
     state.is_finished = False  # or it has become longer
     state.config = to_mapping(config)
     for known, now in ((state.commits, find_commit()), (state.hardware, describe_hardware())):

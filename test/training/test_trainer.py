@@ -220,6 +220,17 @@ def test_what_is_kept_of_the_start_needs_a_teacher_that_stays(joint_stage: Train
     assert unmoved.with_schedule(0.5).teacher_steps == 0
 
 
+def test_no_other_teacher_beside_one_that_is_kept(
+    tmp_path: Path, photos: LabelledPhotos, joint_stage: TrainConfig
+) -> None:
+    config = dataclasses.replace(
+        joint_stage, is_distilled=True, teacher_steps=0, kept_share=0.5, steps=2
+    )
+    teacher = SuperPoint(config.network)
+    with pytest.raises(ConfigError, match="kept_share: needs the start as teacher"):
+        train(config, make_source(config, photos), tmp_path / "run", teacher=teacher)
+
+
 def test_the_running_mean_of_a_checkpoint_by_hand(
     tmp_path: Path, photos: LabelledPhotos, joint_stage: TrainConfig
 ) -> None:
