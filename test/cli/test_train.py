@@ -172,7 +172,7 @@ def test_the_chain_learns_on_cuda_what_it_learns_on_the_cpu(cuda: str, tiny: Pat
         losses[device] = {
             str(folder.relative_to(out)): rows["history"] for folder, rows in histories.items()
         }
-    assert len(losses["cpu"]) == 9
+    assert len(losses["cpu"]) == 10
     assert set(losses[cuda]) == set(losses["cpu"])
     for stage, rows in losses["cpu"].items():
         for on_cpu, on_gpu in zip(rows, losses[cuda][stage], strict=True):
