@@ -18,7 +18,6 @@ import array
 import importlib
 import itertools
 import json
-import signal
 import sys
 import threading
 import time
@@ -43,7 +42,7 @@ from superpoint_ros.evaluation.tracks import TrackLog
 from superpoint_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from superpoint_ros.ros.diagnostics import PERIOD_S
 from superpoint_ros.ros.links import NodeReport, find_gaps, read_report
-from superpoint_ros.ros.runner import start_rclpy
+from superpoint_ros.ros.runner import signals_set, start_rclpy
 
 EXIT_OK, EXIT_NO_ANSWER, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -358,22 +357,21 @@ def main(args: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if args is None else args)
     options = _parse(remove_ros_args(["", *argv])[1:])
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        start_rclpy(argv)
-    except RuntimeError as error:
-        print(f"bag_player: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    try:
-        return _play(options, stop)
-    except BagError as error:
-        print(f"bag_player: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except ExternalShutdownException:
-        return EXIT_INTERRUPTED
-    finally:
-        rclpy.try_shutdown()
+    with signals_set(stop):
+        try:
+            start_rclpy(argv)
+        except RuntimeError as error:
+            print(f"bag_player: {error}", file=sys.stderr)
+            return EXIT_USER_ERROR
+        try:
+            return _play(options, stop)
+        except BagError as error:
+            print(f"bag_player: {error}", file=sys.stderr)
+            return EXIT_USER_ERROR
+        except ExternalShutdownException:
+            return EXIT_INTERRUPTED
+        finally:
+            rclpy.try_shutdown()
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -27,7 +26,7 @@ from rclpy.qos import QoSProfile
 from rclpy.utilities import get_rmw_implementation_identifier, remove_ros_args
 
 from superpoint_ros.ros.links import find_gaps, read_report
-from superpoint_ros.ros.runner import start_rclpy
+from superpoint_ros.ros.runner import signals_set, start_rclpy
 
 _IMAGE_TYPES = frozenset({"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"})
 _SPIN_S = 0.1
@@ -110,20 +109,19 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args(remove_ros_args(["", *argv])[1:])
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        start_rclpy(argv)
-    except RuntimeError as error:
-        print(f"superpoint doctor: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    try:
-        doctor = Doctor()
-        doctor.listen(options.seconds, stop)
-        print(json.dumps(doctor.summary()))
-        doctor.close()
-    finally:
-        rclpy.try_shutdown()
+    with signals_set(stop):
+        try:
+            start_rclpy(argv)
+        except RuntimeError as error:
+            print(f"superpoint doctor: {error}", file=sys.stderr)
+            return EXIT_USER_ERROR
+        try:
+            doctor = Doctor()
+            doctor.listen(options.seconds, stop)
+            print(json.dumps(doctor.summary()))
+            doctor.close()
+        finally:
+            rclpy.try_shutdown()
     return EXIT_INTERRUPTED if stop.is_set() else EXIT_OK
 
 

@@ -361,12 +361,12 @@ def run(
         args: Command line; None: that of the process.
     """
     stop = threading.Event()
-    with _signals_set(stop):
+    with signals_set(stop):
         return _run(make_nodes, name, args, stop)
 
 
 @contextlib.contextmanager
-def _signals_set(event: threading.Event) -> Iterator[None]:
+def signals_set(event: threading.Event) -> Iterator[None]:
     """Let SIGINT and SIGTERM set an event, however often they come."""
     if threading.current_thread() is not threading.main_thread():
         yield
