@@ -174,24 +174,30 @@ def context(monkeypatch, domain):
 
 
 @pytest.fixture
-def make_tracker(context):
-    """Return a function that makes a tracker node in this process with these parameters."""
+def make_in_process(context):
+    """Return a function that makes a node of this type in this process with these parameters."""
     from rclpy.parameter import Parameter
-
-    from superpoint_ros.ros.tracker_node import TrackerNode
 
     nodes = []
 
-    def make(**parameters):
-        values = {"odometry.mode": "homography", "queue_size": 30, **parameters}
-        overrides = [Parameter(name, value=value) for name, value in values.items()]
-        nodes.append(TrackerNode(context=context, parameter_overrides=overrides))
+    def make(node_type, parameters):
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        nodes.append(node_type(context=context, parameter_overrides=overrides))
         return nodes[-1]
 
     yield make
     for node in nodes:
         node.stop_work()
         node.destroy_node()
+
+
+@pytest.fixture
+def make_tracker(make_in_process):
+    """Return a function that makes a tracker node in this process with these parameters."""
+    from superpoint_ros.ros.tracker_node import TrackerNode
+
+    defaults = {"odometry.mode": "homography", "queue_size": 30}
+    return lambda **parameters: make_in_process(TrackerNode, {**defaults, **parameters})
 
 
 @pytest.fixture

@@ -23,19 +23,9 @@ pytestmark = pytest.mark.ros
 
 
 @pytest.fixture
-def make_node(context, tiny_weights):
-    nodes = []
-
-    def make(**parameters):
-        values = {"weights": str(tiny_weights), **parameters}
-        overrides = [Parameter(name, value=value) for name, value in values.items()]
-        nodes.append(FeaturesNode(context=context, parameter_overrides=overrides))
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        node.stop_work()
-        node.destroy_node()
+def make_node(make_in_process, tiny_weights):
+    defaults = {"weights": str(tiny_weights)}
+    return lambda **parameters: make_in_process(FeaturesNode, {**defaults, **parameters})
 
 
 @pytest.fixture
