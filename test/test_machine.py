@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import subprocess
@@ -23,6 +24,38 @@ def test_the_machine_has_a_name_and_cores_and_the_commit_is_one_or_none() -> Non
 def test_blas_has_one_thread_unless_the_user_says_otherwise() -> None:
     assert blas_environment({}) == {"OPENBLAS_NUM_THREADS": "1"}
     assert blas_environment({"OPENBLAS_NUM_THREADS": "4"}) == {}
+
+
+@pytest.mark.parametrize(("setting", "stays"), [({}, True), ({"MALLOC_TOP_PAD_": "1"}, False)])
+def test_freed_memory_stays_unless_the_user_says_otherwise(
+    setting: dict[str, str], stays: bool
+) -> None:
+    """A thread's second block of 100 MB lies in the pages of the first: none has to be fetched."""
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("this C library has no mallopt")
+    code = """
+import os, resource, threading
+import numpy as np
+from superpoint_ros.machine import keep_freed_memory
+keep_freed_memory(os.environ)
+def count_faults():
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    np.ones(100_000_000, np.uint8)
+    faults.append(resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before)
+faults = []
+def work():
+    count_faults()
+    count_faults()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print(faults[1] < 0.1 * faults[0])
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")} | setting
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(stays)
 
 
 def test_the_command_line_limits_blas_before_numpy_comes() -> None:
