@@ -76,15 +76,16 @@ def write_image(path: Path | str, image: Array) -> None:
 
     Raises:
         OSError: It cannot be written there.
-        ImageError: OpenCV does not write that format.
+        ImageError: OpenCV does not write that format, or not an image of that size.
     """
-    with replaced(path) as temporary:
-        try:
-            is_written = cv2.imwrite(str(temporary), image)
-        except cv2.error:
-            raise ImageError(f"{path}: unknown image format; name it .png or .jpg") from None
-        if not is_written:
-            raise OSError(f"{path}: cannot be written")
+    try:
+        is_encoded, data = cv2.imencode(Path(path).suffix, image)
+    except cv2.error:
+        raise ImageError(f"{path}: unknown image format; name it .png or .jpg") from None
+    if not is_encoded:
+        raise ImageError(f"{path}: cannot hold an image of {image.shape[1]}x{image.shape[0]}")
+    with replaced(path) as temporary:  # cv2.imwrite would not see that the disk is full
+        temporary.write_bytes(data.tobytes())
 
 
 def resize(image: Array, size_hw: tuple[int, int]) -> Array:

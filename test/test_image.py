@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import resource
 import struct
 from pathlib import Path
 
@@ -135,3 +136,18 @@ def test_files(tmp_path: Path, rng: np.random.Generator) -> None:
         read_image(tmp_path / "text.png")
     with pytest.raises(ImageError, match=r"image\.docx"):
         write_image(tmp_path / "image.docx", image)
+
+
+def test_a_picture_that_does_not_fit_on_the_disk_is_none(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    image = rng.integers(0, 256, (48, 80, 3), dtype=np.uint8)
+    size = len(cv2.imencode(".png", image)[1])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, limits[1]))  # needs no other disk
+    try:
+        with pytest.raises(OSError, match=r"image\.png"):
+            write_image(tmp_path / "image.png", image)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())

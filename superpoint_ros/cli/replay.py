@@ -396,10 +396,10 @@ def _write(
     from superpoint_ros.evaluation.report import (
         plot_trajectory,
         print_summary,
-        write_picture,
         write_trajectory,
     )
     from superpoint_ros.files import write_json
+    from superpoint_ros.image import write_image
 
     out: Path = args.out
     moments, picture = _draw(reader, replay, summary, out)
@@ -418,7 +418,7 @@ def _write(
     plot_trajectory(written[-1], summary)
     if picture is not None:
         written.append(out / "annotated.png")
-        write_picture(written[-1], picture)
+        write_image(written[-1], picture)
     if args.json:
         write_json(args.json, summary.values)
     console.print(f"wrote {' '.join(map(str, written))}", highlight=False)

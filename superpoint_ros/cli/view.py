@@ -123,7 +123,7 @@ def _print_frames(reader: BagReader, console: Console) -> None:
 
 def _draw(reader: BagReader, args: argparse.Namespace, units_per_metre: float) -> list[Path]:
     from superpoint_ros.decode import DecodeError
-    from superpoint_ros.evaluation.report import write_picture
+    from superpoint_ros.image import write_image
 
     extractor = make_extractor(args)
     step = max(reader.num_images // args.frames, 1)
@@ -139,7 +139,7 @@ def _draw(reader: BagReader, args: argparse.Namespace, units_per_metre: float) -
             reason = reason or str(error)
             continue
         path = Path(args.out) / f"frame_{frame.index:06d}.png"
-        write_picture(path, picture)
+        write_image(path, picture)
         written.append(path)
     if not written:
         raise DecodeError(f"no frame could be drawn: {reason or 'there is none'}")

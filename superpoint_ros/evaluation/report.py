@@ -17,6 +17,7 @@ from superpoint_ros.evaluation.results import BagResult
 from superpoint_ros.evaluation.summary import Summary
 from superpoint_ros.evaluation.trajectory import Trajectory, write_kitti, write_times, write_tum
 from superpoint_ros.files import replaced
+from superpoint_ros.image import write_image
 
 _ESTIMATE_COLOUR, _TRUTH_COLOUR = "#d1495b", "#30638e"
 
@@ -80,7 +81,7 @@ def write_run(folder: Path, result: BagResult) -> list[Path]:
         chosen = tracked or result.pictures
         jpeg = np.frombuffer(chosen[len(chosen) // 2].jpeg, np.uint8)
         written.append(folder / "annotated.png")
-        write_picture(written[-1], np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)))
+        write_image(written[-1], np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)))
     if result.landmarks is not None:
         written.append(folder / "map.ply")
         write_ply(written[-1], result.landmarks)
@@ -159,19 +160,6 @@ def plot_trajectory(path: Path, summary: Summary) -> None:
     time_axis.grid(alpha=0.3)
     with replaced(path) as temporary:
         figure.savefig(temporary, dpi=110)
-
-
-def write_picture(path: Path, picture: Array) -> None:
-    """Write a BGR image as PNG, atomically.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    is_encoded, data = cv2.imencode(".png", picture)
-    if not is_encoded:
-        raise OSError(f"{path}: the picture cannot be encoded")
-    with replaced(path) as temporary:
-        temporary.write_bytes(data.tobytes())
 
 
 def _is_up_to_scale(summary: Summary) -> bool:
