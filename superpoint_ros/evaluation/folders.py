@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -34,6 +34,7 @@ from superpoint_ros.evaluation.sensors import CAMERA_INFO_TYPE
 from superpoint_ros.evaluation.trajectory import (
     MAX_STAMP_S,
     Trajectory,
+    TrajectoryError,
     make_trajectory,
     read_kitti,
     read_tum,
@@ -49,6 +50,7 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _POSE = "geometry_msgs/msg/PoseStamped"
 _DEFAULT_PERIOD_NS = 100_000_000
+_Row = TypeVar("_Row")
 
 # Published intrinsics and distortion of the three Kinects, TUM RGB-D benchmark (file_formats).
 _TUM_CAMERAS = {
@@ -99,10 +101,10 @@ class FolderRecording:
                     f"{path}: neither a bag (metadata.yaml, .mcap, .db3, .bag) nor an image "
                     "folder (images/ with calib.yaml, or the TUM, KITTI or EuRoC layout)"
                 )
-        except (ValueError, KeyError, IndexError, OSError, yaml.YAMLError) as error:
-            if isinstance(error, BagError):
-                raise
-            raise BagError(f"{path}: a file of the layout is malformed: {error}") from None
+        except OSError as error:
+            raise BagError(f"{error.filename}: cannot be read ({error.strerror})") from None
+        except TrajectoryError as error:
+            raise BagError(str(error)) from None
         self.topics = tuple(sorted((s.topic for s in self._streams), key=lambda t: t.name))
 
     def messages(self, names: Collection[str]) -> Iterator[RecordedMessage]:
@@ -154,11 +156,6 @@ class FolderRecording:
             self._add_poses(read_tum(path / "groundtruth.txt"))
 
     def _open_kitti(self, path: Path) -> None:
-        projections = {
-            words[0].rstrip(":"): np.array(words[1:13], np.float64).reshape(3, 4)
-            for words in (line.split() for line in (path / "calib.txt").read_text().split("\n"))
-            if len(words) >= 13 and words[0].startswith("P")
-        }
         times = _read_times(path / "times.txt")
         cameras = [i for i in range(4) if (path / f"image_{i}").is_dir()]
         if not cameras:
@@ -166,16 +163,23 @@ class FolderRecording:
         # Two grey and two colour cameras: image_0 and image_2 are no pair.
         pairs = [pair for pair in ([0, 1], [2, 3]) if set(pair) <= set(cameras)]
         chosen = (pairs or [cameras[:1]])[0]
+        with _naming(path / "calib.txt"):
+            rows = [line.split() for line in (path / "calib.txt").read_text().split("\n")]
+            numbers = {row[0].rstrip(":"): row[1:13] for row in rows if len(row) >= 13}
+            projections = {
+                camera: np.array(numbers[f"P{camera}"], np.float64).reshape(3, 4)
+                for camera in chosen
+            }
         for camera in chosen:
             name = "left" if camera == chosen[0] else "right"
             files = _images_in(path / f"image_{camera}")
-            P = projections[f"P{camera}"]
+            P = projections[camera]
             self._add_images(f"/{name}", files, times)
             info = make_camera_info((0, 0), (P[0, 0], P[1, 1], P[0, 2], P[1, 2]), (), P)
             self._add_camera_info(f"/{name}", info, times[0])
         if (path / "poses.txt").is_file():
             truth = read_kitti(path / "poses.txt", times)  # T_world_cam0, whichever is chosen
-            P = projections[f"P{chosen[0]}"]
+            P = projections[chosen[0]]
             T_cam0_cam = np.eye(4)
             T_cam0_cam[:3, 3] = -np.linalg.solve(P[:, :3], P[:, 3])  # P = K [I | t_cam_cam0]
             self._add_poses(dataclasses.replace(truth, poses=truth.poses @ T_cam0_cam))
@@ -186,44 +190,36 @@ class FolderRecording:
         for folder, name in (("cam0", "left"), ("cam1", "right")):
             if not (path / folder / "data.csv").is_file():
                 continue
-            sensor = yaml.safe_load((path / folder / "sensor.yaml").read_text())
-            if name == "left" or "T_BS" in sensor:
-                T_body_cam[name] = np.reshape(sensor["T_BS"]["data"], (4, 4)).astype(np.float64)
-            rows = _read_csv(path / folder / "data.csv")
-            stamps = [int(row[0]) for row in rows]
-            files = [path / folder / "data" / row[1].strip() for row in rows]
-            width, height = sensor["resolution"]
-            model = sensor.get("distortion_model", "radial-tangential")
-            if model not in _EUROC_MODELS:
-                raise BagError(
-                    f"{path / folder / 'sensor.yaml'}: distortion_model '{model}' is not one of "
-                    f"{', '.join(_EUROC_MODELS)}"
+            with _naming(path / folder / "sensor.yaml"):
+                sensor = yaml.safe_load((path / folder / "sensor.yaml").read_text())
+                if name == "left" or "T_BS" in sensor:
+                    T_body_cam[name] = np.array(sensor["T_BS"]["data"], float).reshape(4, 4)
+                width, height = sensor["resolution"]
+                model = sensor.get("distortion_model", "radial-tangential")
+                if model not in _EUROC_MODELS:
+                    known = ", ".join(_EUROC_MODELS)
+                    raise ValueError(f"distortion_model '{model}' is not one of {known}")
+                infos[name] = make_camera_info(
+                    (height, width),
+                    sensor["intrinsics"],
+                    sensor["distortion_coefficients"],
+                    model=_EUROC_MODELS[model],
                 )
-            info = make_camera_info(
-                (height, width),
-                sensor["intrinsics"],
-                sensor["distortion_coefficients"],
-                model=_EUROC_MODELS[model],
-            )
-            infos[name] = info
+            rows = _read_lines(path / folder / "data.csv", _read_euroc_image)
+            stamps = [stamp_ns for stamp_ns, _ in rows]
+            files = [path / folder / "data" / file for _, file in rows]
             self._add_images(f"/{name}", files, stamps)
-            self._add_camera_info(f"/{name}", info, stamps[0])
+            self._add_camera_info(f"/{name}", infos[name], stamps[0])
         if "right" in T_body_cam:
             T_left_right = inverse(T_body_cam["left"]) @ T_body_cam["right"]
             _rectify(infos["left"], infos["right"], T_left_right)
         truth = path / "state_groundtruth_estimate0" / "data.csv"
         if truth.is_file():
-            rows = _read_csv(truth)
-            poses = []
-            for row in rows:
-                x, y, z, qw, qx, qy, qz = (float(word) for word in row[1:8])
-                T_world_body = recorded_pose(np.array([x, y, z]), np.array([qx, qy, qz, qw]))
-                poses.append(T_world_body @ T_body_cam["left"])
-            self._add_poses(make_trajectory([int(row[0]) for row in rows], poses))
+            found = _read_lines(truth, _read_euroc_pose)
+            poses = [T_world_body @ T_body_cam["left"] for _, T_world_body in found]
+            self._add_poses(make_trajectory([stamp_ns for stamp_ns, _ in found], poses))
 
     def _add_images(self, camera: str, files: Sequence[Path], stamps_ns: Sequence[int]) -> None:
-        if not files:
-            raise BagError(f"no images for {camera}: expected {', '.join(_IMAGE_SUFFIXES)} files")
         if len(files) != len(stamps_ns):
             raise BagError(f"{files[0].parent}: {len(files)} images, but {len(stamps_ns)} times")
         topic = Topic(f"{camera}/image_raw/compressed", _COMPRESSED, len(files))
@@ -345,8 +341,8 @@ def read_calibration(path: Path | str) -> Any:
         raise BagError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise BagError(
-            f"{path}: is no calibration file ({error!r}); expected camera_calibration's YAML, or "
-            "fx, fy, cx, cy, width, height and distortion"
+            f"{path}: is no calibration file ({type(error).__name__}: {error}); expected "
+            "camera_calibration's YAML, or fx, fy, cx, cy, width, height and distortion"
         ) from None
 
 
@@ -367,36 +363,77 @@ def _header(stamp_ns: int, frame_id: str) -> Any:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """Return the images, 2.png before 10.png; names with a dot first (of macOS) are none."""
-    images = (f for f in folder.iterdir() if f.suffix.lower() in _IMAGE_SUFFIXES)
-    return sorted((f for f in images if f.name[0] != "."), key=natural_order)
+    """Return the images, 2.png before 10.png; names with a dot first (of macOS) are none.
+
+    Raises:
+        BagError: There are none.
+    """
+    images = [f for f in folder.iterdir() if f.suffix.lower() in _IMAGE_SUFFIXES]
+    images = sorted((f for f in images if f.name[0] != "."), key=natural_order)
+    if not images:
+        raise BagError(f"{folder}: holds no images: expected {', '.join(_IMAGE_SUFFIXES)} files")
+    return images
 
 
 def _uniform_stamps(count: int) -> list[int]:
     return [i * _DEFAULT_PERIOD_NS for i in range(count)]
 
 
-def _lines(path: Path) -> list[str]:
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 def _read_times(path: Path) -> list[int]:
-    return [_read_stamp(line.split()[0], path) for line in _lines(path)]
-
-
-def _read_stamp(seconds: str, path: Path) -> int:
-    if abs(float(seconds)) > MAX_STAMP_S:
-        raise BagError(
-            f"{path}: a stamp of {seconds} s: are these nanoseconds? Divide them by 1e9"
-        )
-    return seconds_to_ns(seconds)
-
-
-def _read_csv(path: Path) -> list[list[str]]:
-    return [line.split(",") for line in _lines(path)]
+    return _read_lines(path, lambda line: _read_stamp(line.split()[0]))
 
 
 def _read_tum_list(path: Path) -> tuple[list[int], list[Path]]:
-    rows = [line.split() for line in _lines(path)]
-    return [_read_stamp(row[0], path) for row in rows], [path.parent / row[1] for row in rows]
+    def read(line: str) -> tuple[int, Path]:
+        stamp, file, *_ = line.split()
+        return _read_stamp(stamp), path.parent / file
+
+    rows = _read_lines(path, read)
+    return [stamp_ns for stamp_ns, _ in rows], [file for _, file in rows]
+
+
+def _read_stamp(seconds: str) -> int:
+    if abs(float(seconds)) > MAX_STAMP_S:
+        raise ValueError(f"a stamp of {seconds} s: are these nanoseconds? Divide them by 1e9")
+    return seconds_to_ns(seconds)
+
+
+def _read_euroc_image(line: str) -> tuple[int, str]:
+    stamp_ns, file, *_ = line.split(",")
+    return int(stamp_ns), file.strip()
+
+
+def _read_euroc_pose(line: str) -> tuple[int, Array]:
+    """Return the stamp and T_world_body (4, 4), NaN where it has none."""
+    stamp_ns, *words = line.split(",")
+    x, y, z, qw, qx, qy, qz = map(float, words[:7])
+    return int(stamp_ns), recorded_pose(np.array([x, y, z]), np.array([qx, qy, qz, qw]))
+
+
+def _read_lines(path: Path, read: Callable[[str], _Row]) -> list[_Row]:
+    """Return what `read` makes of every line that is no comment.
+
+    Raises:
+        BagError: There is none, or one that it cannot read; names the line.
+    """
+    rows = []
+    with _naming(path):
+        lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if line and not line.startswith("#"):
+            with _naming(f"{path}, line {number}"):
+                rows.append(read(line))
+    if not rows:
+        raise BagError(f"{path}: holds nothing but comments")
+    return rows
+
+
+@contextlib.contextmanager
+def _naming(place: Path | str) -> Iterator[None]:
+    """Let what is wrong with the content of a file name the place."""
+    try:
+        yield
+    except (ValueError, yaml.YAMLError) as error:
+        raise BagError(f"{place}: {error}") from None
+    except (LookupError, TypeError, AttributeError) as error:
+        raise BagError(f"{place}: is malformed ({error!r})") from None

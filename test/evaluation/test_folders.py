@@ -182,6 +182,34 @@ def test_unreadable_image_and_wrong_counts_are_named(tmp_path: Path) -> None:
         BagReader(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("mav0/cam0/data.csv", "#t\n1000,1000.png\n2000\n", "data.csv, line 3: not enough values"),
+        ("mav0/cam0/data.csv", "t,file\n1000,1000.png\n", "data.csv, line 1: invalid literal"),
+        ("mav0/cam0/data.csv", "#t\n", "data.csv: holds nothing but comments"),
+        ("mav0/cam0/sensor.yaml", "T_BS: {data: [1, 0]}", "sensor.yaml: cannot reshape"),
+        ("mav0/cam0/sensor.yaml", "just words", "sensor.yaml: is malformed"),
+        ("mav0/cam0/sensor.yaml", "a: [", "sensor.yaml: while parsing"),
+        ("rgb.txt", "0.1 rgb/1.png\n0.2\n", "rgb.txt, line 2: not enough values"),
+        ("rgb.txt", "soon rgb/1.png\n", "rgb.txt, line 1: could not convert"),
+        (
+            "calib.txt",
+            "P0: 1 0 0 0 0 1 0 0 0 0 1 0\n",
+            r"calib.txt: is malformed \(KeyError\('P2'",
+        ),
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path: Path, name: str, text: str, complaint: str) -> None:
+    if name.startswith("mav0"):
+        write_euroc_camera(tmp_path / "mav0", "")
+    write_image(tmp_path / "image_2" / "0.png", 7)
+    (tmp_path / "times.txt").write_text("0.0\n")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BagError, match=complaint):
+        BagReader(tmp_path)
+
+
 def test_camera_calibration_file(tmp_path: Path) -> None:
     path = tmp_path / "camera.yaml"
     path.write_text(
@@ -209,7 +237,9 @@ def test_stamps_in_nanoseconds_are_named(layout: str, tmp_path: Path) -> None:
     write_image(tmp_path / "images" / "0.png", 1)
     name, row = ("times.txt", "") if layout == "plain" else ("rgb.txt", " images/0.png")
     (tmp_path / name).write_text(f"1403636579763555584{row}\n")
-    with pytest.raises(BagError, match=rf"{name}: a stamp of 1403636579763555584 s: are these na"):
+    with pytest.raises(
+        BagError, match=rf"{name}, line 1: a stamp of 1403636579763555584 s: are these na"
+    ):
         BagReader(tmp_path)
 
 
