@@ -115,7 +115,7 @@ def run_recording(
     groups: list[LaneGroup] = []
     for kind in plan.features:
         make_source = feature_maker(kind, config.extractor, config.network)
-        pieces = make_pieces(num_frames(reader, plan), plan.pieces)
+        pieces = make_pieces(reader.path, num_frames(reader, plan), plan.pieces)
         for conditions in _sharing(kind, plan, pieces):
             source = make_source()
             members = [

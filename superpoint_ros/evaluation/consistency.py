@@ -9,32 +9,34 @@ is. Cut into pieces it is as many draws, and their mean has bounds that a wrong 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Array
 from superpoint_ros.evaluation.conditions import Condition
+from superpoint_ros.evaluation.recordings import BagError
 from superpoint_ros.evaluation.summary import Summary
 
 _PROBABILITY = 0.95
 _MIN_FRAMES = 3
 
 
-def make_pieces(num_frames: int, count: int) -> tuple[Condition, ...]:
+def make_pieces(bag: Path | str, num_frames: int, count: int) -> tuple[Condition, ...]:
     """Cut a recording into pieces of equal length; a rest at its end is left out.
 
     Args:
+        bag: Path of the recording.
         num_frames: Of the recording, those left out by `--every` not counted.
         count: Pieces; 0: none.
 
     Raises:
-        ConfigError: A piece would be too short to be judged.
+        BagError: A piece would be too short to be judged.
     """
     length = num_frames // count if count else 0
     if count and length < _MIN_FRAMES:
-        raise ConfigError(f"--pieces {count}: of {num_frames} frames that is {length} a piece")
+        raise BagError(f"{bag}: --pieces {count}: of {num_frames} frames that is {length} a piece")
     return tuple(
         Condition(
             "pieces",

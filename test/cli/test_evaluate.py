@@ -213,6 +213,19 @@ def test_pieces_are_runs_of_their_own(
     assert values["pieces"]["nees"]["values"][1] != pytest.approx(first["nees"])
 
 
+def test_a_recording_too_short_for_the_pieces_does_not_stop_the_others(
+    wall: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--features", "orb", "--ground-truth", "none", "--pieces", "2", "--json"]
+    bags = [str(wall), str(folder)]
+    assert main(["evaluate", "bag", *bags, *arguments, str(tmp_path / "a.json")]) == 1
+    assert (
+        f"failed: {folder}: --pieces 2: of 3 frames that is 1 a piece" in capsys.readouterr().err
+    )
+    values = json.loads((tmp_path / "a.json").read_text())
+    assert [row["name"] for row in values["results"]] == ["wall"]
+
+
 @pytest.mark.slow
 def test_the_covariance_of_a_rendered_room_is_as_large_as_the_errors(tmp_path: Path) -> None:
     """DESIGN.md section 3, with real features: half of the covariance would leave the bounds."""

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from superpoint_ros.config import ConfigError
 from superpoint_ros.evaluation.consistency import describe_pieces, make_pieces, nees_bounds
+from superpoint_ros.evaluation.recordings import BagError
 from superpoint_ros.evaluation.summary import RunRecord, Summary, summarize
 from superpoint_ros.evaluation.trajectory import make_trajectory
 from superpoint_ros.geometry import se3
@@ -29,14 +29,14 @@ def piece(rng: np.random.Generator, sensor: str, error_over_sigma: float) -> Sum
 
 
 def test_pieces_are_of_equal_length_and_leave_a_rest() -> None:
-    pieces = make_pieces(1003, 20)
+    pieces = make_pieces("a.mcap", 1003, 20)
     kept = [[i for i in range(1003) if each.keeps(i)] for each in pieces]
     assert [len(positions) for positions in kept] == [50] * 20
     assert kept[7] == list(range(350, 400))
     assert pieces[7].name == "frames 350 to 399"
-    assert make_pieces(1003, 0) == ()
-    with pytest.raises(ConfigError, match="--pieces 5: of 12 frames that is 2 a piece"):
-        make_pieces(12, 5)
+    assert make_pieces("a.mcap", 1003, 0) == ()
+    with pytest.raises(BagError, match=r"a\.mcap: --pieces 5: of 12 frames that is 2 a piece"):
+        make_pieces("a.mcap", 12, 5)
 
 
 def test_bounds_are_those_of_the_tables() -> None:
