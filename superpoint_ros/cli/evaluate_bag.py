@@ -303,7 +303,8 @@ def _print(evaluation: Evaluation) -> None:
 
     console = plain_console()
     rows = evaluation.rows
-    if len(rows) == 1 and not evaluation.failures:
+    is_summary = len(rows) == 1 and not evaluation.failures
+    if is_summary:
         print_summary(rows[0].recorded.summary, console, title=rows[0].name)
     else:
         print_rows(evaluation, console)
@@ -311,7 +312,7 @@ def _print(evaluation: Evaluation) -> None:
         print_spread(row, console)
         print_pieces(row, console)
     print_curves(evaluation, console)
-    if len(rows) > 1:
+    if not is_summary:  # which has them
         for row in rows:
             for note in row.recorded.summary.values["notes"]:
                 console.print(f"note: {row.name}, {row.features}: {note}")

@@ -219,9 +219,9 @@ def test_a_recording_too_short_for_the_pieces_does_not_stop_the_others(
     arguments = ["--features", "orb", "--ground-truth", "none", "--pieces", "2", "--json"]
     bags = [str(wall), str(folder)]
     assert main(["evaluate", "bag", *bags, *arguments, str(tmp_path / "a.json")]) == 1
-    assert (
-        f"failed: {folder}: --pieces 2: of 3 frames that is 1 a piece" in capsys.readouterr().err
-    )
+    captured = capsys.readouterr()
+    assert f"failed: {folder}: --pieces 2: of 3 frames that is 1 a piece" in captured.err
+    assert "note: wall, orb: no ground truth" in captured.out
     values = json.loads((tmp_path / "a.json").read_text())
     assert [row["name"] for row in values["results"]] == ["wall"]
 
