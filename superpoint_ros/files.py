@@ -106,7 +106,7 @@ def replaced(path: Path | str) -> Iterator[Path]:
     """
     check_file(path)
     if _is_stream(Path(path)):
-        with _named(Path(path)):
+        with named(path):
             yield Path(path)
         return
     suffix, path = Path(path).suffix, _target(Path(path))
@@ -114,7 +114,7 @@ def replaced(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}-part{suffix}")
     handle = _open_alone(temporary)
     try:
-        with _named(path):
+        with named(path):
             yield temporary
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())  # on the disk before the old file goes
@@ -127,7 +127,7 @@ def replaced(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path | str) -> Iterator[None]:
     """Let errors of writing, such as a full disk, name the file."""
     try:
         yield

@@ -24,7 +24,7 @@ from rosbags.typesys import Stores, get_typestore
 from superpoint_ros.config import ConfigError
 from superpoint_ros.data import Array
 from superpoint_ros.evaluation.synthetic import SequenceConfig, SyntheticFrame, SyntheticSequence
-from superpoint_ros.files import check_folder
+from superpoint_ros.files import check_folder, named
 from superpoint_ros.geometry.camera import Camera
 from superpoint_ros.geometry.se3 import quaternion_from_rotation
 
@@ -54,11 +54,12 @@ def write_bag(
 
     Raises:
         ConfigError: The path exists already, or a setting makes no sense.
+        OSError: It cannot be written there.
     """
     if transport not in TRANSPORTS:
         raise ConfigError(f"transport: {transport!r} is not one of {', '.join(TRANSPORTS)}")
     sequence = SyntheticSequence(config)
-    with SequenceBagWriter(path, sequence, transport, overwrite) as writer:
+    with named(path), SequenceBagWriter(path, sequence, transport, overwrite) as writer:
         for count, frame in enumerate(sequence, start=1):
             writer.write(frame)
             if on_frame is not None:

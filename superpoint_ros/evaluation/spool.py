@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pickle
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from superpoint_ros.data import Features, Observation, TrackingResult, TrackingState
+from superpoint_ros.files import named
 
 
 class ObservationSpool:
@@ -36,8 +38,14 @@ class ObservationSpool:
             yield _with_descriptors(observation, np.float32)
 
     def track(self, observation: Observation) -> TrackingResult:
-        """Append the next frame."""
-        pickle.dump(_with_descriptors(observation, np.float16), self._file, protocol=5)
+        """Append the next frame.
+
+        Raises:
+            OSError: The folder of temporary files is full; names it.
+        """
+        with named(tempfile.gettempdir()):
+            pickle.dump(_with_descriptors(observation, np.float16), self._file, protocol=5)
+            self._file.flush()
         self._count += 1
         return TrackingResult(observation.stamp_ns, TrackingState.INITIALIZING)
 
@@ -46,7 +54,8 @@ class ObservationSpool:
 
     def close(self) -> None:
         """Give the disk back."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # it was full: said already
+            self._file.close()
 
 
 def _with_descriptors(observation: Observation, kind: type[np.floating]) -> Observation:

@@ -1,9 +1,12 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import re
+import tempfile
 from contextlib import closing
 
 import numpy as np
+import pytest
 
 from superpoint_ros.data import Features, Observation
 from superpoint_ros.evaluation.lockstep import round_descriptors
@@ -51,3 +54,11 @@ def test_what_went_in_comes_out_as_often_as_asked(rng: np.random.Generator) -> N
 def test_an_empty_spool_gives_nothing() -> None:
     with closing(ObservationSpool()) as spool:
         assert list(spool) == []
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_folder_of_temporary_files_is_named(rng: np.random.Generator) -> None:
+    large = observation(1000, rng)
+    full = pytest.raises(OSError, match=re.escape(tempfile.gettempdir()))
+    with closing(ObservationSpool()) as spool, full:
+        spool.track(large)

@@ -392,6 +392,13 @@ def test_compressed_stereo_bag(tmp_path, transport):
     assert np.abs(decoded.astype(int) - expected).mean() < (0.001 if transport == "png" else 3.0)
 
 
+@pytest.mark.usefixtures("full_disk")
+def test_a_recording_that_does_not_fit_on_the_disk_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"a\.mcap"):
+        write_bag(tmp_path / "a.mcap", make_config(frames=2))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_recording_leaves_nothing_behind(tmp_path):
     sequence = SyntheticSequence(make_config(frames=2))
 
