@@ -30,7 +30,6 @@ _FEATURES = {
     "superpoint": "SuperPoint",
     "rootsift": "RootSIFT",
     "orb": "ORB",
-    "akaze": "AKAZE",
     "klt": "KLT",
 }
 _TRACKS_EXPLAINED = (

@@ -72,7 +72,7 @@ class Row:
     Attributes:
         bag: Path as given.
         name: Short, and of its own among the recordings of the evaluation.
-        features: "superpoint", "rootsift", "orb", "akaze" or "klt".
+        features: One of `baselines.FEATURE_KINDS`.
         config: Every setting of extractor and odometry.
         recorded: The run on the recording as it is, with the first seed.
         repeats: The same with other seeds.
