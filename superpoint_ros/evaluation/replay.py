@@ -148,7 +148,7 @@ def read_replay(folder: Path | str) -> Replay:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ReplayError(f"{path}: cannot be read ({error.strerror})") from None
-    replay, log = Replay(), LatencyLog()
+    replay, log = Replay(), LatencyLog(max_frames=len(lines))
     sent_s: dict[int, float] = {}
     for line in lines:
         try:

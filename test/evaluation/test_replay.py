@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from superpoint_ros.data import TrackingState
-from superpoint_ros.evaluation.replay import Replay
+from superpoint_ros.evaluation.replay import EVENTS_FILE, Replay, read_replay
 from superpoint_ros.evaluation.summary import summarize
 from superpoint_ros.evaluation.trajectory import make_trajectory
 
@@ -34,3 +38,12 @@ def test_frames_count_one_by_one_and_unanswered_ones_are_no_hole() -> None:
     assert (values["frames"], values["tracked"]) == (7, 4)
     assert values["rpe_trans_m"] < 1e-9
     assert values["lost_intervals"][0]["frames"] == 2
+
+
+def test_latencies_are_of_the_whole_run_however_long(tmp_path: Path) -> None:
+    events = [{"event": "image", "time_s": 0.0, "stamp_ns": 1, "gap_ns": None}]
+    times_ms = np.repeat([100.0, 20.0], 10_001)
+    card = {"event": "features", "model_id": "", "weights_sha256": ""}
+    events += [{**card, "stamp_ns": i, "latency_ms": ms} for i, ms in enumerate(times_ms)]
+    (tmp_path / EVENTS_FILE).write_text("\n".join(map(json.dumps, events)))
+    assert read_replay(tmp_path).latency_ms["features"]["p50"] == pytest.approx(60.0)
