@@ -187,7 +187,7 @@ def _explain_refusal(path: Path, error: Exception) -> str:
         return f"{path}: cannot be read as a bag ({error}); 'ros2 bag reindex' may mend it"
     cure = _CURES[broken.suffix].format(file=broken, stem=broken.stem, folder=broken.parent)
     which = "" if broken == path else f": {broken.name}"
-    others = "" if broken == path else "; the other files can be read one by one"
+    others = "; the other files can be read one by one" if len(files) > 1 else ""
     return (
         f"{path}: cannot be read as a bag{which} ({error}); if the recorder was cut off, mend it "
         f"with '{cure}'{others}"

@@ -447,6 +447,9 @@ def test_a_part_that_was_cut_off_is_named_and_files_of_macos_are_none(
         r"bag_1_recovered.mcap'; the other files",
     ):
         BagReader(path)
+    (path / "bag.mcap").unlink()
+    with pytest.raises(BagError, match=r"bag_1_recovered.mcap'$"):
+        BagReader(path)
 
 
 @pytest.mark.parametrize("name", ["other.mcap", "bag_2.db3", "bag2.mcap"])
