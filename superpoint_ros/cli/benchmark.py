@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     if args.frames < 1 or min(args.batch) < 1:
         raise ConfigError("--frames and --batch must be at least 1")
     check_limits(args, warmup=0)
-    if args.odometry:
+    if args.odometry or args.round:
         return _run_odometry(args)
     sizes = [_parse_size(text) for text in args.size or ["480x640"]]
     extractors = _make_extractors(args)
