@@ -202,7 +202,7 @@ def label_photos(
 
     Raises:
         ConfigError: The teacher is the network, and there is none; or the folder has labels by
-            other settings, or another network's and photos are missing.
+            other settings, or another network's and photos are missing (broken ones do not count).
         OSError: The labels cannot be written; those that are there stay.
     """
     if network is None and config.teacher == "network":
@@ -216,8 +216,7 @@ def label_photos(
     order = np.random.default_rng(config.seed).permutation(len(paths))
     chosen = [paths[i] for i in order[: config.max_photos or len(paths)]]
     unlabelled = {p for p in chosen if not has_labels(label_path(folder, images, p), p)}
-    is_complete = not unlabelled
-    _keep_record(folder, config, network_sha256, is_complete)
+    _keep_record(folder, config, network_sha256, unlabelled)
     # By place in the list, not among the missing: others may be writing theirs already.
     own = chosen[process_rank() :: process_count()]
     missing = [path for path in own if path in unlabelled]
@@ -239,7 +238,7 @@ def label_photos(
 
 
 def _keep_record(
-    folder: Path, config: AdaptationConfig, network_sha256: str, is_complete: bool
+    folder: Path, config: AdaptationConfig, network_sha256: str, unlabelled: set[Path]
 ) -> None:
     """Write how photos are labelled before the first is, and refuse to go on in another way."""
     path = folder / RECORD_NAME
@@ -250,7 +249,9 @@ def _keep_record(
         before = to_mapping(from_mapping(AdaptationConfig, record["config"], str(path)))
         now = to_mapping(config)
         changed = [key for key in now if key not in _FREE and before[key] != now[key]]
-        if record["network_sha256"] != network_sha256 and not is_complete:
+        is_another = record["network_sha256"] != network_sha256
+        # A broken photo never has labels.
+        if is_another and any(read_photo(photo) is not None for photo in unlabelled):
             changed.append("the network")
         if changed:
             raise ConfigError(
