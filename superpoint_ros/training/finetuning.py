@@ -28,6 +28,7 @@ from superpoint_ros.evaluation.hpatches import HomographyPair
 from superpoint_ros.features.extractor import load_extractor
 from superpoint_ros.files import lies_in, natural_order
 from superpoint_ros.image import fit_longer_side, resize, write_image
+from superpoint_ros.network.cells import CELL_SIZE
 from superpoint_ros.network.weights import ModelCard, load_weights, save_weights
 from superpoint_ros.training.adaptation import AdaptationConfig, label_photos
 from superpoint_ros.training.averaging import result_of
@@ -232,6 +233,11 @@ def finetune(
     pairs = make_validation_pairs(
         folder / "frames" / "held-back", config.validation_pairs, split="all"
     )
+    if not pairs:
+        raise ConfigError(
+            f"{folder / 'frames' / 'held-back'}: no frame can be used: shrunk to longer_side_px: "
+            f"{config.longer_side_px}, its shorter side needs {2 * CELL_SIZE} pixels"
+        )
     before = _measure(weights, pairs, device)
     if not _score(before) > 0.0:
         raise ConfigError(

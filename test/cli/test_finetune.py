@@ -106,6 +106,16 @@ def test_blank_frames_are_refused(folder: Path) -> None:
         finetune.run(args)
 
 
+def test_frames_too_narrow_for_cells_are_refused(folder: Path) -> None:
+    narrow = folder / "narrow"  # as a lidar of 64 rings has them
+    narrow.mkdir()
+    for index in range(24):
+        cv2.imwrite(str(narrow / f"{index:03d}.png"), np.full((64, 2048), 90, np.uint8))
+    args = parse(*words(folder, "from_narrow", 1e-3), "--images", str(narrow))
+    with pytest.raises(ConfigError, match="longer_side_px: 480, its shorter side needs 16 pixels"):
+        finetune.run(args)
+
+
 def test_weights_that_cannot_be_read_take_no_folder(folder: Path) -> None:
     (folder / "bad.safetensors").write_bytes(b"junk")
     args = words(folder, "unspoilt", 1e-3)
