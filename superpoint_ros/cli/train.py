@@ -141,8 +141,8 @@ def run(args: argparse.Namespace) -> int:
     if len(args.start) > 1 and args.stage != "average":
         raise ConfigError(f"--from {' '.join(args.start)}: {args.stage} starts from one file")
     plan = _plan(args.stage, args.rounds)
-    _check_ahead(job, [stage for stage, _ in plan])
     with joined_processes(device):
+        _check_ahead(job, [stage for stage, _ in plan])
         for stage, number in plan:
             if stage in ("export", "average") and process_rank() != 0:  # they train nothing
                 continue
@@ -253,12 +253,19 @@ class _Job:
         """Read the YAML of a training stage, as long as the schedule wants it.
 
         Raises:
-            ConfigError: The file is bad.
+            ConfigError: The file is bad, or there are more processes than items of a batch.
         """
         from superpoint_ros.config import load_yaml
+        from superpoint_ros.training.distributed import process_count
         from superpoint_ros.training.stage import TrainConfig
 
-        return load_yaml(TrainConfig, self.configs / name).with_schedule(self.schedule)
+        config = load_yaml(TrainConfig, self.configs / name).with_schedule(self.schedule)
+        if config.batch_size < process_count():
+            raise ConfigError(
+                f"{self.configs / name}: batch_size: {config.batch_size} is too small for "
+                f"{process_count()} processes: raise it (--config), or start fewer"
+            )
+        return config
 
     def labelling(self, name: str) -> AdaptationConfig:
         """Read the YAML of a labelling stage.

@@ -39,7 +39,6 @@ from superpoint_ros.training.datasets import (
 )
 from superpoint_ros.training.distributed import (
     join_batch_norms,
-    process_count,
     process_rank,
     sum_gradients,
     sum_over_processes,
@@ -63,10 +62,8 @@ def make_source(config: TrainConfig, photos: LabelledPhotos | None) -> BatchSour
     """Return what makes the batches of a stage.
 
     Raises:
-        ConfigError: The stage needs photos and there are none, or more processes than items.
+        ConfigError: The stage needs photos and there are none.
     """
-    if config.batch_size < process_count():
-        raise ConfigError(f"batch_size: {config.batch_size} for {process_count()} processes")
     is_subpixel = config.loss.is_subpixel
     if config.source == "shapes":
         return shape_batches(

@@ -6,6 +6,8 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from superpoint_ros.network.weights import (
     load_weights,
     save_weights,
 )
-from superpoint_ros.training import trainer
+from superpoint_ros.training import distributed, trainer
 from superpoint_ros.training.adaptation import AdaptationConfig
 from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.datasets import is_validation
@@ -402,6 +404,23 @@ def test_a_mistake_shows_before_the_first_stage_of_the_chain(
     options = tuple(each for each in options if each not in ("wide", "manifest"))
     with pytest.raises((ConfigError, WeightsError), match=words):
         train.run(parse("all", "--config", "configs", "--out", "run", "--device", "cpu", *options))
+    assert not (tiny / "run").exists()
+
+
+def test_a_batch_too_small_for_the_processes_shows_before_the_first_stage(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def join_three(device: str) -> Iterator[None]:
+        monkeypatch.setattr(distributed, "process_count", lambda: 3)
+        yield
+
+    monkeypatch.setattr(distributed, "joined_processes", join_three)
+    shapes = NETWORK.replace("batch_size: 2", "batch_size: 4")
+    (tiny / "configs" / "magicpoint.yaml").write_text(shapes)
+    words = ("all", "--images", str(tiny / "images"), "--config", str(tiny / "configs"))
+    with pytest.raises(ConfigError, match=r"superpoint\.yaml: batch_size: 2 .* for 3 processes"):
+        train.run(parse(*words, "--out", str(tiny / "run"), "--device", "cpu"))
     assert not (tiny / "run").exists()
 
 

@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from superpoint_ros.config import ConfigError
-from superpoint_ros.training import trainer
 from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, label_path
-from superpoint_ros.training.trainer import make_source, train
+from superpoint_ros.training.trainer import train
 
 SCRIPT = Path(__file__).with_name("in_processes.py")
 sys.path.insert(0, str(SCRIPT.parent))
@@ -88,11 +86,3 @@ def test_no_thread_of_the_group_outlives_it(folder: Path, rank: int) -> None:
     # One that does can abort a process that ends: "terminate called without an active exception".
     names = (folder / f"threads_{rank}.txt").read_text(encoding="utf-8").split("\n")
     assert "gloo" not in " ".join(names)
-
-
-def test_more_processes_than_items_are_refused(
-    photos: LabelledPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer, "process_count", lambda: 4)
-    with pytest.raises(ConfigError, match="batch_size: 3 for 4 processes"):
-        make_source(CONFIG, photos)
