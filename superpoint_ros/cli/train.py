@@ -37,7 +37,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.config import ConfigError
 
@@ -400,7 +400,7 @@ def _losses(job: _Job) -> None:
     # Without the detector's stage all start from the same random weights.
     before = job.out / "magicpoint"
     has_detector = (before / CHECKPOINT_NAME).is_file()
-    initial = _load_finished(before).state_dict() if has_detector else None
+    initial = _load_before(before, config) if has_detector else None
     report = {}
     for name in DESCRIPTOR_LOSSES:
         loss = dataclasses.replace(config.loss, descriptor=name)
@@ -463,7 +463,7 @@ def _train_on_photos(
         config = dataclasses.replace(config, network=network.config)
         initial = network.state_dict()
     elif before and not has_begun:
-        initial = _load_finished(job.out / before).state_dict()
+        initial = _load_before(job.out / before, config)
     taught_by = load_teacher(teacher, folder, default_teacher) if config.is_distilled else None
     source = make_source(config, photos)
     write_label_sheet(folder / "labels.jpg", photos)
@@ -566,6 +566,21 @@ def _load_finished(folder: Path) -> SuperPoint:
             f"`{_command(folder)}` first"
         )
     return result_of(checkpoint)
+
+
+def _load_before(folder: Path, config: TrainConfig) -> dict[str, Any]:
+    """Return the weights of the stage before, for one that goes on with its network.
+
+    Raises:
+        ConfigError: It has not run to its end, or has another network.
+    """
+    network = _load_finished(folder)
+    if network.config != config.network:
+        raise ConfigError(
+            f"network: {folder} has another: give both stages' YAML files the same, or begin with "
+            "its weights (superpoint train export, then --from FILE)"
+        )
+    return network.state_dict()
 
 
 def _load_checkpoint(folder: Path) -> Checkpoint:

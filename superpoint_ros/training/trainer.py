@@ -102,7 +102,7 @@ def train(
         config: Of the stage.
         source: Batches by step.
         folder: Gets `last.pt`, `history.json` and TensorBoard's events.
-        initial: State dict to start from; absent keys and other shapes start fresh.
+        initial: State dict to start from; None: random weights.
         device: Of torch.
         stop_after: Stop when so many steps are done in all, as a killed run would (tests).
         teacher: Whom `is_distilled` learns from; None: the running mean of itself, or what it
@@ -152,7 +152,7 @@ def _train_alone(
     else:
         state = Checkpoint(config=to_mapping(config))
         if initial is not None:
-            _load_initial(network, initial)
+            network.load_state_dict(initial)
     if state.is_finished and state.step >= config.steps:
         if process_rank() == 0:
             _write_history(path, state)  # a kill may have come between the two files
@@ -305,12 +305,6 @@ def _check_same_config(state: Checkpoint, config: TrainConfig, path: Path) -> No
             f"to fall, so it cannot go on to {config.steps}: set steps: {old.steps} and "
             f"decay_share: {old.decay_share}, or choose another --out"
         )
-
-
-def _load_initial(network: SuperPoint, initial: dict[str, Any]) -> None:
-    own = network.state_dict()
-    fitting = {k: v for k, v in initial.items() if k in own and own[k].shape == v.shape}
-    network.load_state_dict({**own, **fitting})
 
 
 def _to_device(batch: Batch, device: str) -> Batch:

@@ -360,6 +360,17 @@ def test_a_stage_starts_from_a_finished_one(
         train.run(parse("relabel", *words, "--rounds", "3"))
 
 
+def test_a_stage_goes_on_with_the_network_of_the_one_before(tiny: Path) -> None:
+    words = ("--images", str(tiny / "images"), "--config", str(tiny / "configs"))
+    words = (*words, "--out", str(tiny / "run"), "--device", "cpu")
+    slim = NetworkConfig((4, 8, 8, 8), head_channels=16, descriptor_dim=32)
+    save_weights(tiny / "slim.safetensors", SuperPoint(slim), ModelCard())
+    assert train.run(parse("pseudo-labels", *words)) == 0
+    assert train.run(parse("refine", *words, "--from", str(tiny / "slim.safetensors"))) == 0
+    with pytest.raises(ConfigError, match=r"network: .*refine has another.*then --from FILE"):
+        train.run(parse("wide", *words))
+
+
 def card_photos(card: ModelCard) -> int:
     return int(next(text for text in card.data if "photos labelled" in text).split()[0])
 
