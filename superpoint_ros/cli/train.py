@@ -434,6 +434,7 @@ def _train_on_photos(
     A distilled stage without a teacher learns from its own running mean, or from its start.
     `is_unfolded`: BatchNorm begins anew, by the statistics of the photos, as with --from.
     """
+    from superpoint_ros.config import from_mapping
     from superpoint_ros.training.checkpoint import CHECKPOINT_NAME
     from superpoint_ros.training.datasets import LabelledPhotos
     from superpoint_ros.training.sheets import (
@@ -441,6 +442,7 @@ def _train_on_photos(
         write_label_sheet,
         write_match_sheet,
     )
+    from superpoint_ros.training.stage import TrainConfig
     from superpoint_ros.training.trainer import make_source, train
     from superpoint_ros.training.warm_start import load_start, load_teacher, unfold_by_photos
 
@@ -455,7 +457,10 @@ def _train_on_photos(
     initial = None
     has_begun = (folder / CHECKPOINT_NAME).is_file()
     start = load_start(job.start, folder)
-    if is_unfolded and not has_begun:
+    if is_unfolded and has_begun:  # its network was that of the stage before
+        begun = from_mapping(TrainConfig, _load_checkpoint(folder).config)
+        config = dataclasses.replace(config, network=begun.network)
+    elif is_unfolded:
         start = _load_finished(job.out / before)
     if start is not None:
         view_hw = (config.photos.height, config.photos.width)

@@ -369,6 +369,9 @@ def test_a_stage_goes_on_with_the_network_of_the_one_before(tiny: Path) -> None:
     assert train.run(parse("refine", *words, "--from", str(tiny / "slim.safetensors"))) == 0
     with pytest.raises(ConfigError, match=r"network: .*refine has another.*then --from FILE"):
         train.run(parse("wide", *words))
+    (tiny / "run" / "refine").rename(tiny / "run" / "wide")
+    for _ in range(2):  # the second goes on
+        assert train.run(parse("settle", *words)) == 0
 
 
 def card_photos(card: ModelCard) -> int:
