@@ -178,7 +178,7 @@ def _check_ahead(job: _Job, stages: Sequence[str]) -> None:
     """Read what the stages of a plan will read, so that no mistake shows hours later.
 
     Raises:
-        ConfigError: A YAML file, the photos or their manifest cannot be used.
+        ConfigError: A YAML file, the photos or their manifest cannot be used, or no teacher can.
         WeightsError: The teacher, or the weights to start from, cannot be used.
     """
     from superpoint_ros.network.weights import find_weights, load_weights
@@ -189,7 +189,14 @@ def _check_ahead(job: _Job, stages: Sequence[str]) -> None:
         if stage in ("pseudo-labels", "relabel"):
             job.labelling(f"{stage.replace('-', '_')}.yaml")
         elif stage not in _UNTRAINED:
-            job.training(f"{stage}.yaml")
+            config = job.training(f"{stage}.yaml")
+            if job.teacher and stage in _TAUGHT:
+                if not config.is_distilled:
+                    raise ConfigError(
+                        f"--teacher: {stage}.yaml has is_distilled: false, so none is used"
+                    )
+                if config.kept_share:
+                    raise ConfigError(f"--teacher: {stage}.yaml has kept_share, which needs none")
     for file in filter(None, (job.teacher, job.start)):
         load_weights(find_weights(file))
     if any(stage not in ("magicpoint", "export", "average") for stage in stages):
@@ -449,8 +456,6 @@ def _train_on_photos(
     name, _, number = stage.partition("-")  # of which round
     config = job.training(f"{name}.yaml")
     labels = job.out / (f"pseudo-labels-{number}" if number else "pseudo-labels")
-    if teacher and not config.is_distilled:
-        raise ConfigError(f"--teacher: {name}.yaml has is_distilled: false, so none is used")
     photos = LabelledPhotos(job.photos, labels, config.photos)
     _say(f"{len(photos)} labelled photos, {len(photos.skipped)} skipped")
     folder = job.out / stage

@@ -134,6 +134,8 @@ def _train_alone(
     teacher: SuperPoint | None,
 ) -> Checkpoint:
     if teacher is not None:
+        if config.kept_share:
+            raise ConfigError("kept_share: needs the start as teacher, so no other can be named")
         teacher = _as_teacher(teacher).to(device)
     torch.manual_seed(config.seed)
     network = SuperPoint(config.network).to(device).train()
@@ -159,8 +161,6 @@ def _train_alone(
         return state
     if state.step and config.is_distilled and teacher is None and not state.mean:
         raise ConfigError(f"{path}: has begun with a teacher: name it with --teacher FILE")
-    if config.kept_share and teacher is not None:
-        raise ConfigError("kept_share: needs the start as teacher, so no other can be named")
     state.is_finished = False  # or it has become longer
     state.config = to_mapping(config)
     for known, now in ((state.commits, find_commit()), (state.hardware, describe_hardware())):

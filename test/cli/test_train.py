@@ -396,13 +396,17 @@ def test_a_stage_that_lacks_what_it_needs_says_so(tiny: Path) -> None:
         train.run(parse("relabel", *words))
 
 
+KEPT = "teacher_steps: 0\nkept_share: 0.5"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--images", "images", "--teacher", "nope.safetensors"), "nope.safetensors"),
         (("--images", "nowhere"), "nowhere: is not a folder"),
         ((), "name their folder with --images"),
-        (("--images", "images", "wide"), "stepz: unknown"),
+        (("--images", "images", "stepz: 3"), "stepz: unknown"),
+        (("--images", "images", "--teacher", "full", KEPT), "wide.yaml has kept_share"),
         (("--images", "images", "manifest"), "is no CSV in UTF-8"),
     ],
 )
@@ -410,12 +414,12 @@ def test_a_mistake_shows_before_the_first_stage_of_the_chain(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], words: str
 ) -> None:
     monkeypatch.chdir(tiny)
-    if "wide" in options:
+    for line in {"stepz: 3", KEPT} & set(options):
         with (tiny / "configs" / "wide.yaml").open("a") as stream:
-            stream.write("stepz: 3\n")
+            stream.write(line + "\n")
     if "manifest" in options:
         (tiny / "images" / "manifest.csv").write_bytes(b"file,source,licence\n\xfc.png,a,b\n")
-    options = tuple(each for each in options if each not in ("wide", "manifest"))
+    options = tuple(each for each in options if each not in ("stepz: 3", KEPT, "manifest"))
     with pytest.raises((ConfigError, WeightsError), match=words):
         train.run(parse("all", "--config", "configs", "--out", "run", "--device", "cpu", *options))
     assert not (tiny / "run").exists()
