@@ -42,11 +42,12 @@ def load_start(weights: str, folder: Path) -> SuperPoint | None:
         ConfigError: The stage has begun, and not from these weights.
     """
     copy = folder / START_NAME
-    if copy.is_file():
+    has_begun = (folder / CHECKPOINT_NAME).is_file()
+    if copy.is_file() and (has_begun or not weights):
         return _load_copy(copy, weights, "started from")
     if not weights:
         return None
-    if load_checkpoint(folder / CHECKPOINT_NAME) is not None:
+    if has_begun:
         raise ConfigError(
             f"{folder}: has begun without --from: leave it out, or choose another --out"
         )
@@ -70,9 +71,9 @@ def load_teacher(weights: str, folder: Path, default: str = "") -> SuperPoint | 
         ConfigError: The stage has begun, and not with this teacher.
     """
     copy = folder / TEACHER_NAME
-    if copy.is_file():
-        return _load_copy(copy, weights, "learns from")
     state = load_checkpoint(folder / CHECKPOINT_NAME)
+    if copy.is_file() and (state is not None or not weights):
+        return _load_copy(copy, weights, "learns from")
     if state is not None and state.mean and weights:
         raise ConfigError(
             f"{folder}: has begun without --teacher: leave it out, or choose another --out"

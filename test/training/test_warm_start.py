@@ -1,5 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from superpoint_ros.config import ConfigError
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
-from superpoint_ros.network.weights import file_sha256, find_weights
+from superpoint_ros.network.weights import ModelCard, file_sha256, find_weights, save_weights
 from superpoint_ros.training import warm_start
+from superpoint_ros.training.checkpoint import CHECKPOINT_NAME, Checkpoint, save_checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, PhotoConfig, label_path
 
 VIEW_HW = (48, 80)
@@ -23,6 +26,22 @@ def test_shipped_weights_teach_by_their_short_name(tmp_path: Path) -> None:
     assert teacher.config == NetworkConfig(batch_norm=False)
     copy = folder / warm_start.TEACHER_NAME
     assert file_sha256(copy) == file_sha256(find_weights("full"))
+
+
+@pytest.mark.parametrize("load", [warm_start.load_start, warm_start.load_teacher])
+def test_until_a_stage_has_begun_other_weights_can_be_named(
+    tmp_path: Path, load: Callable[[str, Path], SuperPoint | None]
+) -> None:
+    networks = {}
+    for name in ("wrong", "right"):
+        networks[name] = SuperPoint(NetworkConfig((4, 4, 8, 8), 8, 8))
+        save_weights(tmp_path / name, networks[name], ModelCard())
+        load(str(tmp_path / name), tmp_path / "stage")  # and killed before its first checkpoint
+    save_checkpoint(tmp_path / "stage" / CHECKPOINT_NAME, Checkpoint())
+    resumed = load("", tmp_path / "stage")
+    assert torch.equal(resumed.conv1a.weight, networks["right"].conv1a.weight)
+    with pytest.raises(ConfigError, match="other weights; choose another --out"):
+        load(str(tmp_path / "wrong"), tmp_path / "stage")
 
 
 def make_photos(folder: Path, sizes_hw: list[tuple[int, int]]) -> LabelledPhotos:
