@@ -31,7 +31,7 @@ class KltExtractor:
     """Follows corners from image to image, so the images must be those of one camera, in order.
 
     Attributes:
-        max_keypoints: Most tracks at a time.
+        max_keypoints: Most tracks at a time; 0: no limit.
         nms_radius: A new corner is farther from every track and other corner, pixels.
     """
 
@@ -108,9 +108,9 @@ class KltExtractor:
             r = self.nms_radius
             free[max(y - r, 0) : y + r + 1, max(x - r, 0) : x + r + 1] = 0.0
         wanted = self.max_keypoints - len(self._points)
-        if wanted <= 0:
+        if self.max_keypoints and wanted <= 0:
             return
-        found, _ = find_peaks(free, _MIN_RESPONSE, self.nms_radius, wanted)
+        found, _ = find_peaks(free, _MIN_RESPONSE, self.nms_radius, max(wanted, 0))
         fresh = self._rng.standard_normal((len(found), _DIM)).astype(np.float32)
         fresh /= np.linalg.norm(fresh, axis=1, keepdims=True)
         self._points = np.concatenate([self._points, found.astype(np.float32)])

@@ -62,3 +62,9 @@ def test_an_empty_image_and_one_of_another_size_start_anew() -> None:
     assert features.image_size_hw == SIZE_HW
     assert len(features) > 0
     assert len(extract(np.full(SIZE_HW, 9, np.uint8))) == 0
+
+
+def test_without_a_limit_all_corners_are_tracked() -> None:
+    unlimited, limited = KltExtractor(max_keypoints=0), KltExtractor(max_keypoints=150)
+    for image in (view(0, 0), view(2, 1)):
+        assert len(unlimited(image)) > len(limited(image)) == 150
