@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from superpoint_ros.engines.torch_engine import resolve_device
+
 # A process may wait for another's photos to be labelled; torchrun ends all when one dies.
 _PATIENCE = datetime.timedelta(hours=6)
 
@@ -30,12 +32,15 @@ def joined_processes(device: str) -> Iterator[None]:
 
     Args:
         device: "cpu" (gloo) or "cuda" (nccl, one GPU per process).
+
+    Raises:
+        ConfigError: There are fewer GPUs here than processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         yield
         return
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(resolve_device(f"cuda:{os.environ['LOCAL_RANK']}"))
     # Its functions take the group there is when it is imported as a default argument, for good:
     # imported later (by torch.optim), it would keep gloo's threads alive while the interpreter
     # ends, which now and then aborts a process that has done its work.

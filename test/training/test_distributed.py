@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from superpoint_ros.config import ConfigError
 from superpoint_ros.training.checkpoint import load_checkpoint
 from superpoint_ros.training.datasets import LabelledPhotos, label_path
+from superpoint_ros.training.distributed import joined_processes
 from superpoint_ros.training.trainer import train
 
 SCRIPT = Path(__file__).with_name("in_processes.py")
@@ -86,3 +88,12 @@ def test_no_thread_of_the_group_outlives_it(folder: Path, rank: int) -> None:
     # One that does can abort a process that ends: "terminate called without an active exception".
     names = (folder / f"threads_{rank}.txt").read_text(encoding="utf-8").split("\n")
     assert "gloo" not in " ".join(names)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ConfigError, match=r"cuda:2.*2 devices"), joined_processes("cuda"):
+        pass
