@@ -99,18 +99,8 @@ class NodeParameters(Generic[ConfigT]):
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         """Accept changes of dynamic settings, all or none."""
-        changes: dict[str, Any] = {}
-        for parameter in parameters:
-            setting = self._settings.get(parameter.name)
-            if setting is None:
-                continue
-            if not setting.dynamic:
-                reason = (
-                    f"{parameter.name}: cannot change while the node runs; restart it with "
-                    f"-p {parameter.name}:={_spell(parameter.value)}"
-                )
-                return SetParametersResult(successful=False, reason=reason)
-            changes[parameter.name] = parameter.value
+        # What is not dynamic is read-only: rclpy has refused it before it asks us.
+        changes = {p.name: p.value for p in parameters if p.name in self._settings}
         if not changes:
             return SetParametersResult(successful=True)
         try:
@@ -231,7 +221,3 @@ def _suggest(name: str, known: Collection[str]) -> str:
         leaf = name.rpartition(".")[2]
         close = [other for other in known if other.rpartition(".")[2] == leaf][:1]
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def _spell(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
