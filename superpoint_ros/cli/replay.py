@@ -372,10 +372,14 @@ def _judge(
     values["processes"] = 1 if args.composed else 2
     values["notes"] += reader.notes
     if transport["images_dropped"]:
+        why = (
+            "were dropped: the network takes the newest image, and this speed is more than this "
+            "computer can take; without --rate none is dropped"
+            if args.rate
+            else f"gave no features: {args.out / 'nodes.log'} says why"
+        )
         values["notes"].append(
-            f"{transport['images_dropped']} of {transport['images_sent']} images were dropped: "
-            "the network takes the newest image, and this speed is more than this computer can "
-            "take; without --rate none is dropped"
+            f"{transport['images_dropped']} of {transport['images_sent']} images {why}"
         )
     if transport["features_lost"]:
         why = ": it takes the newest; without --rate none is dropped" if args.rate else ""

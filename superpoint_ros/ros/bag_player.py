@@ -151,10 +151,15 @@ class BagPlayer(Node):  # type: ignore[misc]
         if frame.second_camera_info is not None:
             second_info = copy_message(frame.second_camera_info, CameraInfo())
             self._publish(_info_topic(topics.second_camera_info, topics.second), second_info)
+        # A header without a stamp gets the time of the recording, as for the lock-step evaluator.
         if frame.second is not None:
-            self._publish(topics.second, image_to_ros(frame.second))
+            second = image_to_ros(frame.second)
+            second.header.stamp = ns_to_stamp(frame.stamp_ns + (frame.gap_ns or 0))
+            self._publish(topics.second, second)
         self._log.write("image", stamp_ns=frame.stamp_ns, gap_ns=frame.gap_ns)
-        self._publish(topics.image, image_to_ros(frame.image))
+        image = image_to_ros(frame.image)
+        image.header.stamp = ns_to_stamp(frame.stamp_ns)
+        self._publish(topics.image, image)
 
     def advertise(self, frame: Frame) -> None:
         """Create the publishers that `frame` will need."""

@@ -474,9 +474,12 @@ def test_depth_has_its_own_calibration():
         _publish=lambda topic, message: published.setdefault(topic, message),
         _log=mock.MagicMock(),
     )
-    frame = Frame(0, 5, Image(), info, Image(), depth_info)
+    frame = Frame(0, 5, Image(), info, Image(), depth_info, gap_ns=2)
     BagPlayer.publish_frame(player, frame)
     assert list(published)[-1] == "/color/image"  # what the others belong to comes last
+    # Messages without a stamp have that of their frame.
+    stamps = [published[topic].header.stamp.nanosec for topic in ("/color/image", "/depth/image")]
+    assert stamps == [5, 7]
     assert published["/color/camera_info"].width == 80
     assert published["/depth/camera_info"].width == 40
     args = argparse.Namespace(
