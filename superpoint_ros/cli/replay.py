@@ -136,6 +136,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay, judge, write; 0 only if every process did well."""
     from superpoint_ros.evaluation.bag import BagReader
+    from superpoint_ros.evaluation.sensors import live_topics
     from superpoint_ros.files import check_folder
 
     _check(args)
@@ -147,7 +148,8 @@ def run(args: argparse.Namespace) -> int:
         topics = reader.sensor
         sensor = args.sensor or topics.sensor
         reader.check_calibration(sensor == "stereo" and not _gives_extrinsics(args))
-        graph = _make_graph(args, sensor, topics, reader.depth_units_per_metre)
+        live = live_topics(topics, reader.topics)
+        graph = _make_graph(args, sensor, live, reader.depth_units_per_metre)
         truth = read_truth(args, reader)
         console.print(f"{printable(bag)}: {sensor}, {reader.num_images} images on {topics.image}")
         with sigterm_as_interrupt():

@@ -18,7 +18,8 @@ from typing import Any
 from superpoint_ros.evaluation.recordings import BagError, Topic
 
 SENSORS = ("mono", "stereo", "rgbd")
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_COMPRESSED = "sensor_msgs/msg/CompressedImage"
+IMAGE_TYPES = ("sensor_msgs/msg/Image", _COMPRESSED)
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 POSE_TYPES = (
     "geometry_msgs/msg/PoseStamped",
@@ -143,6 +144,29 @@ def base_topic(name: str) -> str:
     """Return an image topic without its transport: /a/image_raw/compressed -> /a/image_raw."""
     base, _, last = name.rpartition("/")
     return base if last in _TRANSPORTS and base else name
+
+
+def live_topics(sensor: SensorTopics, topics: Sequence[Topic]) -> SensorTopics:
+    """Return the names under which a recording is played to the nodes: its own where they can be.
+
+    ROS 1 and other recorders have names that ROS 2 refuses, or takes as relative; and the nodes
+    know compressed images by the end of the name.
+
+    Args:
+        sensor: As recorded; calibration files stay as they are.
+        topics: All topics of the recording.
+    """
+    compressed = {topic.name for topic in topics if topic.msgtype == _COMPRESSED}
+    recorded = {topic.name for topic in topics}
+
+    def live(name: str) -> str:
+        if name not in recorded:
+            return name
+        tokens = (re.sub(r"[\W_]+", "_", t, flags=re.ASCII) for t in name.split("/") if t)
+        legal = "".join("/" + re.sub(r"^(?=[0-9])", "_", token) for token in tokens)
+        return f"{legal}/compressed" if name in compressed and base_topic(name) == name else legal
+
+    return SensorTopics(**{key: live(name) for key, name in dataclasses.asdict(sensor).items()})
 
 
 def list_topics(topics: Iterable[Topic]) -> str:

@@ -37,7 +37,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from superpoint_ros.evaluation.bag import BagError, BagReader, Frame, SensorTopics
-from superpoint_ros.evaluation.sensors import TF_TYPES
+from superpoint_ros.evaluation.sensors import TF_TYPES, base_topic, live_topics
 from superpoint_ros.evaluation.tracks import TrackLog
 from superpoint_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from superpoint_ros.ros.diagnostics import PERIOD_S
@@ -115,7 +115,8 @@ class BagPlayer(Node):  # type: ignore[misc]
     """Publishes frames, listens to the features node and the tracker.
 
     Args:
-        topics: What to publish on; calibration files are published beside their image.
+        topics: What to publish on, see `live_topics`; calibration files are published beside
+            their image.
         log: Takes the events.
         namespace: Namespace of the nodes that answer.
         use_clock: Whether to publish /clock, in the time of the recording.
@@ -415,7 +416,8 @@ def _play(options: argparse.Namespace, stop: threading.Event) -> int:
     log = EventLog(options.record / "events.jsonl")
     try:
         with BagReader(options.bag, wanted, slop_ns=round(options.slop * 1e9)) as reader:
-            player = BagPlayer(reader.sensor, log, options.namespace, options.clock)
+            topics = live_topics(reader.sensor, reader.topics)
+            player = BagPlayer(topics, log, options.namespace, options.clock)
             try:
                 return _Playback(options, stop, reader, player, log).run()
             finally:
@@ -599,8 +601,7 @@ def _info_topic(topic_or_file: str, image: str) -> str:
     """Return the topic of a calibration; one from a file is published beside the image."""
     if topic_or_file.startswith("/") and not topic_or_file.endswith((".yaml", ".yml")):
         return topic_or_file
-    base = image.rpartition("/compressed")[0] or image
-    return f"{base.rpartition('/')[0]}/camera_info"
+    return f"{base_topic(image).rpartition('/')[0]}/camera_info"
 
 
 def _show_progress(count: int, num_images: int, options: argparse.Namespace) -> None:

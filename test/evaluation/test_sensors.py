@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from superpoint_ros.evaluation.recordings import BagError, Topic
-from superpoint_ros.evaluation.sensors import SensorTopics, detect_sensor
+from superpoint_ros.evaluation.sensors import SensorTopics, detect_sensor, live_topics
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 INFO, POSE, ODOMETRY = (
@@ -274,3 +274,23 @@ def test_the_calibration_beside_depth_is_that_of_depth(depth: str, info: str) ->
     found = detect(image, "/camera/color/camera_info", depth, "/camera/depth/camera_info")
     assert (found.sensor, found.depth_camera_info) == ("rgbd", info)
     assert (found.second, found.second_camera_info) == (depth, info)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "kind", "live"),
+    [
+        ("/camera/image_raw", IMAGE, "/camera/image_raw"),
+        ("/camera/image_raw/compressed", COMPRESSED, "/camera/image_raw/compressed"),
+        ("/depth/image/compressedDepth", COMPRESSED, "/depth/image/compressedDepth"),
+        ("/camera/jpeg", COMPRESSED, "/camera/jpeg/compressed"),
+        ("camera/image_raw", IMAGE, "/camera/image_raw"),  # ROS 1, written by a script
+        ("/camera/00/image_raw", IMAGE, "/camera/_00/image_raw"),
+        ("/camera-front/image__raw", IMAGE, "/camera_front/image_raw"),
+    ],
+)
+def test_topics_are_played_under_names_that_the_nodes_can_hear(
+    recorded: str, kind: str, live: str
+) -> None:
+    sensor = SensorTopics(sensor="mono", image=recorded, camera_info="files/my-camera.yaml")
+    played = live_topics(sensor, [Topic(recorded, kind, 10)])
+    assert played == SensorTopics(sensor="mono", image=live, camera_info="files/my-camera.yaml")

@@ -34,6 +34,7 @@ from superpoint_ros.evaluation.lockstep import run_odometry
 from superpoint_ros.evaluation.replay import read_replay
 from superpoint_ros.evaluation.synthetic import SequenceConfig
 from superpoint_ros.features.extractor import load_extractor
+from superpoint_ros.graph import vo_graph
 from superpoint_ros.msg import Features, TrackerStatus
 from superpoint_ros.network.weights import WeightsError, find_weights
 from superpoint_ros.odometry.visual_odometry import (
@@ -456,6 +457,12 @@ def test_before_the_first_frame_goes_out(error, expected, monkeypatch):
     )
     with expected:
         playback.run()
+
+
+def test_the_calibration_of_a_file_is_played_where_the_tracker_hears_it():
+    for image in ("/compressed_cam/a/image_raw", "/a/compressed_b/image", "/a/b/image/compressed"):
+        (_, tracker) = vo_graph(image=image)
+        assert dict(tracker.remappings)["camera_info"] == bag_player._info_topic("my.yaml", image)
 
 
 def test_depth_has_its_own_calibration():
