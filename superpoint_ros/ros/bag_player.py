@@ -13,6 +13,11 @@ DIR/events.jsonl as it arrives, one JSON object a line; `evaluation.replay` read
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the heavy imports below: Ctrl-C during them is no error
+    from superpoint_ros.ros.signals import EXIT_INTERRUPTED, leave_quietly_while_importing
+
+    leave_quietly_while_importing(EXIT_INTERRUPTED)
+
 import argparse
 import array
 import importlib
@@ -42,9 +47,10 @@ from superpoint_ros.evaluation.tracks import TrackLog
 from superpoint_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from superpoint_ros.ros.diagnostics import PERIOD_S
 from superpoint_ros.ros.links import NodeReport, find_gaps, read_report
-from superpoint_ros.ros.runner import signals_set, start_rclpy
+from superpoint_ros.ros.runner import start_rclpy
+from superpoint_ros.ros.signals import EXIT_INTERRUPTED, signals_set
 
-EXIT_OK, EXIT_NO_ANSWER, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_NO_ANSWER, EXIT_USER_ERROR = 0, 1, 2
 
 _QUEUE = 50  # messages that may wait on their way to us
 _GIVE_UP = 10  # frames without an answer, if none was ever answered

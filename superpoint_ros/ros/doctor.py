@@ -8,6 +8,11 @@ not told the nodes theirs.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the heavy imports below: Ctrl-C during them is no error
+    from superpoint_ros.ros.signals import EXIT_INTERRUPTED, leave_quietly_while_importing
+
+    leave_quietly_while_importing(EXIT_INTERRUPTED)
+
 import argparse
 import json
 import os
@@ -26,11 +31,12 @@ from rclpy.qos import QoSProfile
 from rclpy.utilities import get_rmw_implementation_identifier, remove_ros_args
 
 from superpoint_ros.ros.links import find_gaps, read_report
-from superpoint_ros.ros.runner import signals_set, start_rclpy
+from superpoint_ros.ros.runner import start_rclpy
+from superpoint_ros.ros.signals import EXIT_INTERRUPTED, signals_set
 
 _IMAGE_TYPES = frozenset({"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"})
 _SPIN_S = 0.1
-EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
+EXIT_OK, EXIT_USER_ERROR = 0, 2
 
 
 class Doctor:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import signal
 import sys
 import threading
 import time
@@ -42,6 +41,7 @@ from superpoint_ros.machine import keep_freed_memory
 from superpoint_ros.ros.diagnostics import Counters
 from superpoint_ros.ros.log import REPEAT_S, Problems
 from superpoint_ros.ros.parameters import NodeParameters, rewrite_rcl_error
+from superpoint_ros.ros.signals import signals_set
 
 DEFAULT_NAMESPACE = "superpoint"
 FAILURE = "failure"  # key of the problem that is a bug, or a device out of memory
@@ -343,12 +343,6 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
         self.tear_down()
 
 
-def leave_quietly_while_importing() -> None:
-    """Let SIGINT and SIGTERM end a process that has not started its node yet."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))
-
-
 def run(
     make_nodes: Callable[[], Sequence[ManagedNode[Any]]],
     name: str,
@@ -365,21 +359,6 @@ def run(
     stop = threading.Event()
     with signals_set(stop):
         return _run(make_nodes, name, args, stop)
-
-
-@contextlib.contextmanager
-def signals_set(event: threading.Event) -> Iterator[None]:
-    """Let SIGINT and SIGTERM set an event, however often they come."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: event.set()) for number in numbers]
-    yield
-    # After a signal the process ends: Python would take a second one by its default, deadly way.
-    after = [signal.SIG_IGN, signal.SIG_IGN] if event.is_set() else before
-    for number, handler in zip(numbers, after, strict=True):
-        signal.signal(number, handler)
 
 
 def _run(

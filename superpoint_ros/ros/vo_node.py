@@ -9,7 +9,7 @@ by their own names. Run: `python -m superpoint_ros.ros.vo_node --ros-args ...`
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the heavy imports below: Ctrl-C during them is no error
-    from superpoint_ros.ros.runner import leave_quietly_while_importing
+    from superpoint_ros.ros.signals import leave_quietly_while_importing
 
     leave_quietly_while_importing()
 

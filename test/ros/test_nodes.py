@@ -8,6 +8,8 @@ import array
 import importlib
 import pathlib
 import signal
+import subprocess
+import sys
 import time
 
 import cv2
@@ -276,6 +278,21 @@ def test_sigint_while_starting(graph, tiny_weights, delay):
     code, output = graph.interrupt(process)
     assert code == 0, output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("module", ["features_node", "vo_node", "bag_player", "doctor"])
+def test_sigint_while_importing(module):
+    code = (
+        "import os, runpy, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *others):\n"
+        "        if name in ('numpy', 'rclpy'):\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        f"runpy.run_module('superpoint_ros.ros.{module}', run_name='__main__', alter_sys=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0 if module.endswith("node") else 130, "")
 
 
 def test_sigint_twice_during_inference(graph, tiny_weights, rng):
