@@ -84,7 +84,7 @@ class MountingFinder:
             is_working: Whether it is still worth to wait.
 
         Returns:
-            None if TF knows the camera, but not on this base.
+            None if TF knows the camera, but not on this base, or if the wait was given up.
         """
         camera_frame = bare_frame(camera_frame)
         if self.mounting is not None and camera_frame != self._camera_frame:
@@ -138,7 +138,9 @@ class MountingFinder:
             if T_base_cam is not None:
                 self._problems.clear("tf")
                 return Mounting.on_base(base, T_base_cam)
-            if time.monotonic() > self._deadline or not is_working():
+            if not is_working():
+                return None
+            if time.monotonic() > self._deadline:
                 break
             time.sleep(0.02)
         if buffer.has_frame(camera_frame):

@@ -513,7 +513,9 @@ class TrackerNode(ManagedNode[TrackerConfig]):
     def _find_mounting(self, camera_frame: str) -> None:
         """Ask where the camera sits; with another answer than before the odometry starts anew."""
         before = self._mountings.mounting
-        mounting = self._mountings.find(camera_frame, lambda: self._worker is not None)
+        mounting = self._mountings.find(
+            camera_frame, lambda: self.is_active and self._worker is not None
+        )
         if before is not None and mounting is not before:
             with self._lock:
                 self._pending_reset = self._pending_reset or (None,)

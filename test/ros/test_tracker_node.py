@@ -448,6 +448,21 @@ def test_tf_has_its_time_from_the_first_frame_on(make_tracker):
     assert finder.mounting.child_frame == "base_link"
 
 
+@pytest.mark.parametrize("end", ["trigger_deactivate", "stop_work"])
+def test_a_node_that_ends_while_it_waits_for_tf_publishes_no_pose(make_tracker, end):
+    node = make_tracker(**{"odometry.mode": "rgbd", "tf_timeout": 600.0})
+    start(node)
+    poses, results = record_poses(node), record_statuses(node)
+    is_asked = threading.Event()
+    node._mountings._tf_buffer.lookup = lambda *frames: is_asked.set()
+    give_frame(node, 1)
+    assert is_asked.wait(10.0)
+    getattr(node, end)()
+    assert wait(lambda: len(results) == 1)
+    assert not poses
+    assert node._mountings.mounting is None  # it will ask again
+
+
 def test_a_homography_asks_nothing_of_tf(make_tracker):
     node = make_tracker(tf_timeout=600.0)
     start(node)
