@@ -380,6 +380,8 @@ def _run(
             executor.add_node(node)
             if getattr(node.config, "autostart", True):
                 node.start()
+        for node in nodes:  # nothing could reach the first while the next one's network loaded
+            node.active_since = time.monotonic()
         while rclpy.ok() and not stop.is_set():
             executor.spin_once(timeout_sec=_SPIN_PERIOD_S)
     except USER_ERRORS as error:

@@ -16,7 +16,8 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from superpoint_ros.config import ConfigError
-from superpoint_ros.ros import vo_node
+from superpoint_ros.ros import runner, vo_node
+from superpoint_ros.ros.runner import ManagedNode
 from superpoint_ros.ros.tracker_node import TrackerNode
 
 pytestmark = pytest.mark.ros
@@ -131,3 +132,23 @@ def test_both_nodes_under_one_name_are_refused(monkeypatch, domain, capfd):
     err = capfd.readouterr().err
     assert "vo_node: both nodes are named front_vo: do not name the process" in err
     assert "Traceback" not in err
+
+
+def test_no_node_counts_the_time_in_which_the_other_starts(monkeypatch, domain):
+    """It would say that no /clock comes, though nobody has listened yet."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    started = []
+
+    def start(node):
+        node.active_since = 0.0
+        started.append(node)
+
+    def spin_once(executor, timeout_sec):
+        raise ConfigError("enough seen")
+
+    monkeypatch.setattr(ManagedNode, "start", start)
+    monkeypatch.setattr(runner.SingleThreadedExecutor, "spin_once", spin_once)
+    assert vo_node.main([]) == 1
+    assert len(started) == 2
+    assert all(node.active_since > 0.0 for node in started)
