@@ -47,10 +47,10 @@ def run(args: argparse.Namespace) -> int:
     """Print repeatability and seconds per image by number of views."""
     import torch
 
-    from superpoint_ros.cli.train import find_configs
     from superpoint_ros.config import ConfigError, load_yaml
     from superpoint_ros.engines.torch_engine import resolve_device
     from superpoint_ros.files import write_json
+    from superpoint_ros.graph import config_file
     from superpoint_ros.network.weights import find_weights, load_weights
     from superpoint_ros.training.adaptation import AdaptationConfig, measure_adaptation
     from superpoint_ros.training.validation import make_validation_pairs
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         _check_plot(args.plot)
     device = resolve_device(args.device)
-    path = Path(args.config) if args.config else find_configs() / "relabel.yaml"
+    path = Path(args.config) if args.config else config_file("train/relabel.yaml")
     config = load_yaml(AdaptationConfig, path)
     network, card = load_weights(find_weights(args.weights))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -113,11 +113,11 @@ def run(args: argparse.Namespace) -> int:
 def _load_config(args: argparse.Namespace) -> FinetuneConfig:
     import dataclasses
 
-    from superpoint_ros.cli.train import find_configs
     from superpoint_ros.config import load_yaml
+    from superpoint_ros.graph import config_file
     from superpoint_ros.training.finetuning import FinetuneConfig
 
-    path = Path(args.config) if args.config else find_configs() / "finetune.yaml"
+    path = Path(args.config) if args.config else config_file("train/finetune.yaml")
     config = load_yaml(FinetuneConfig, path)
     if args.frames is not None:
         config = dataclasses.replace(config, frames=args.frames)

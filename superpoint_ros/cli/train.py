@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superpoint_ros.config import ConfigError
+from superpoint_ros.graph import share_folder
 
 if TYPE_CHECKING:
     from superpoint_ros.network.superpoint import SuperPoint
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     if args.images:
         check_apart(args.images, args.out)
     job = _Job(
-        configs=Path(args.config) if args.config else find_configs(),
+        configs=Path(args.config) if args.config else share_folder() / "config" / "train",
         out=Path(args.out),
         images=Path(args.images) if args.images else None,
         device=device,
@@ -210,24 +211,6 @@ def _say(text: str) -> None:
 
     if process_rank() == 0:
         print(f"superpoint train: {text}", file=sys.stderr, flush=True)
-
-
-def find_configs() -> Path:
-    """Return the folder of the shipped YAML files.
-
-    Raises:
-        ConfigError: It is neither beside the source nor installed.
-    """
-    import superpoint_ros
-
-    candidates = [
-        Path(superpoint_ros.__file__).resolve().parents[1] / "config" / "train",
-        Path(sys.prefix) / "share" / "superpoint_ros" / "config" / "train",
-    ]
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    raise ConfigError(f"no training configs in {' or '.join(map(str, candidates))}: use --config")
 
 
 @dataclass(frozen=True)

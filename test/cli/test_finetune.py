@@ -14,6 +14,7 @@ import torch
 from superpoint_ros.cli import finetune
 from superpoint_ros.config import ConfigError, load_yaml
 from superpoint_ros.evaluation.homography import HEADLINES
+from superpoint_ros.graph import config_file
 from superpoint_ros.network.superpoint import HIDDEN_LAYERS
 from superpoint_ros.network.weights import WeightsError, find_weights, load_weights, save_weights
 from superpoint_ros.training import finetuning
@@ -238,6 +239,4 @@ def test_a_fifth_is_held_back_in_blocks_of_time() -> None:
 
 
 def test_the_shipped_config_is_legal() -> None:
-    from superpoint_ros.cli.train import find_configs
-
-    assert load_yaml(FinetuneConfig, find_configs() / "finetune.yaml").training.is_joint
+    assert load_yaml(FinetuneConfig, config_file("train/finetune.yaml")).training.is_joint

@@ -18,8 +18,10 @@ import torch
 from torch.distributed.run import get_args_parser
 from torch.utils.flop_counter import FlopCounterMode
 
+from superpoint_ros import graph
 from superpoint_ros.cli import train
 from superpoint_ros.config import ConfigError, from_mapping, load_yaml
+from superpoint_ros.graph import config_file, share_folder
 from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint, fold_batch_norm
 from superpoint_ros.network.weights import (
     ModelCard,
@@ -476,7 +478,7 @@ def test_the_shipped_configs_are_legal() -> None:
     }
     configs = {
         path.stem: load_yaml(others.get(path.stem, TrainConfig), path)
-        for path in sorted(train.find_configs().glob("*.yaml"))
+        for path in sorted((share_folder() / "config" / "train").glob("*.yaml"))
     }
     stages = ("magicpoint", "superpoint", "refine", "retrain", "wide", "settle", "small", "losses")
     assert configs.keys() == {*stages, *others}
@@ -491,13 +493,26 @@ def test_the_shipped_configs_are_legal() -> None:
     assert configs["finetune"].training.is_distilled
 
 
+def test_an_installed_package_has_its_settings_in_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = tmp_path / "install" / "superpoint_ros"  # of colcon: not the prefix of Python
+    configs = prefix / "share" / "superpoint_ros" / "config" / "train"
+    configs.mkdir(parents=True)
+    (configs / "magicpoint.yaml").write_text("stepz: 1\n")
+    modules = prefix / "lib" / "python3.12" / "site-packages" / "superpoint_ros"
+    monkeypatch.setattr(graph, "__file__", str(modules / "graph.py"))
+    with pytest.raises(ConfigError, match="stepz"):
+        train.run(parse("magicpoint", "--out", str(tmp_path / "run")))
+
+
 def test_the_small_network_does_a_sixth_of_the_work_at_most() -> None:
     def count_operations(config: NetworkConfig) -> int:
         with FlopCounterMode(display=False) as counter:
             SuperPoint(config).eval()(torch.zeros(1, 1, 48, 80))
         return counter.get_total_flops()
 
-    small = load_yaml(TrainConfig, train.find_configs() / "small.yaml")
+    small = load_yaml(TrainConfig, config_file("train/small.yaml"))
     assert small.is_distilled
     assert 6 * count_operations(small.network) < count_operations(NetworkConfig())
 
