@@ -14,6 +14,10 @@ DEMO_BAG := ../shared/data/bags/tum_fr1_rpy_rgbd
 DEMO_ARGS := --depth-units-per-metre 5000 --param tracker_node:odometry.rolling_shutter.readout:=0.0265
 PYTEST_ARGS ?=
 
+ifneq ($(words $(CURDIR)),1)
+$(error superpoint: make cannot work in a folder with a space in its path: rename or move $(CURDIR))
+endif
+
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 import shutil
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -64,3 +65,12 @@ def test_missing_libraries_are_named_with_their_packages(
 def test_a_library_can_be_loaded_or_not(script: ModuleType) -> None:
     assert script.can_load("libc.so.6")
     assert not script.can_load("libno_such_library.so.7")
+
+
+def test_make_refuses_a_folder_with_a_space_in_its_path(tmp_path: Path) -> None:
+    folder = tmp_path / "my robot"
+    folder.mkdir()
+    shutil.copy(SCRIPT.parents[1] / "Makefile", folder)
+    made = subprocess.run(["make", "help"], cwd=folder, capture_output=True, text=True)
+    assert made.returncode != 0
+    assert f"a space in its path: rename or move {folder}" in made.stderr
