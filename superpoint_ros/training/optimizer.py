@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from superpoint_ros.config import ConfigError
+
 
 class Optimizer:
     """Muon and AdamW behind one interface.
@@ -23,6 +25,9 @@ class Optimizer:
         learning_rate: Of both.
         weight_decay: Decoupled, of both.
         is_muon: False: AdamW for everything.
+
+    Raises:
+        ConfigError: Muon is asked for, and this torch has none.
     """
 
     def __init__(
@@ -36,6 +41,11 @@ class Optimizer:
             torch.optim.AdamW(others, lr=learning_rate, weight_decay=weight_decay)
         ]
         if kernels:
+            if not hasattr(torch.optim, "Muon"):
+                raise ConfigError(
+                    f"optimizer: muon needs torch 2.9 or newer, and this is {torch.__version__}: "
+                    "install that, or write `optimizer: adamw`"
+                )
             self._parts.append(
                 torch.optim.Muon(
                     [matrix for _, matrix in self._kernels],

@@ -1,8 +1,10 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import pytest
 import torch
 from torch import nn
 
+from superpoint_ros.config import ConfigError
 from superpoint_ros.training.optimizer import Optimizer
 
 
@@ -33,3 +35,9 @@ def test_biases_learn_by_adamw_and_frozen_kernels_stay() -> None:
     optimizer.step()
     torch.testing.assert_close(conv.bias.detach() - bias, torch.tensor([-0.01, 0.01]))
     assert torch.equal(conv.weight, kernel)
+
+
+def test_a_torch_without_muon_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(ConfigError, match=r"torch 2\.9 or newer"):
+        Optimizer(nn.Conv2d(1, 2, 3), learning_rate=0.01, weight_decay=0.0, is_muon=True)
