@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The graph names topics, files and parameters as the nodes and the launch files expect them."""
 
+import configparser
 import itertools
 import re
 import xml.etree.ElementTree as ElementTree
@@ -262,3 +263,11 @@ def test_package_xml_and_the_package_agree_on_the_version():
 def test_package_xml_names_what_the_package_uses(name):
     root = ElementTree.parse(TREE / "package.xml").getroot()
     assert name in {item.text for item in root if item.tag.endswith("depend")}
+
+
+def test_pip_installs_every_setting_where_there_is_no_ros():
+    setup = configparser.ConfigParser()
+    setup.read(TREE / "setup.cfg")
+    globs = [glob for value in setup["options.data_files"].values() for glob in value.split()]
+    installed = {file for glob in globs for file in TREE.glob(glob)}
+    assert installed == {file for file in (TREE / "config").rglob("*") if file.is_file()}
