@@ -19,7 +19,7 @@ stage before. `superpoint train average --from A B ...` writes the mean of weigh
 trained on from one another, which is often better than the last of them.
 
 `--schedule 0.25` gives every training a quarter of its steps: worse weights in a quarter of the
-time, e.g. to see what your photos give before days are spent on them.
+time, e.g. to see what your photos give before hours are spent on them.
 
 `superpoint train losses` compares the descriptor losses on a small budget (losses.yaml).
 
