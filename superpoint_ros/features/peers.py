@@ -21,6 +21,7 @@ from superpoint_ros.features.peaks import BORDER_PX, find_peaks, suppress_close
 from superpoint_ros.image import to_grey
 
 _MIN_SIDE_ORB = 16  # pixels; OpenCV raises where a level of its pyramid vanishes
+_MIN_SIDE_AKAZE = 2  # OpenCV 4 raises at one row or column
 CLASSICAL_DESCRIBED = ("rootsift", "orb", "akaze")
 CLASSICAL_DETECTORS = ("fast", "harris", "shi-tomasi")
 LEARNED_DESCRIBED = tuple(ALIKED_DIMS)  # need weights that are not shipped
@@ -133,7 +134,9 @@ def _make_akaze(max_keypoints: int, nms_radius: int) -> _Find:
         )
     # A third of OpenCV's threshold, so that 1000 keypoints are to be had.
     detector = create(threshold=0.0003)
-    return _detect_and_describe(detector, 486, lambda bits: _bits_to_signs(bits, 486))
+    return _detect_and_describe(
+        detector, 486, lambda bits: _bits_to_signs(bits, 486), min_side=_MIN_SIDE_AKAZE
+    )
 
 
 def _akaze_factory() -> Callable[..., cv2.Feature2D] | None:
