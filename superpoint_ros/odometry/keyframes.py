@@ -13,6 +13,10 @@ from superpoint_ros.data import Array, Observation
 from superpoint_ros.geometry import se3
 
 NO_LANDMARK = -1
+# What it takes at the latest of the motion that makes a keyframe due at once. Keyframes of a
+# camera that stands still tell the depth of nothing, and push those that do out of the map: a
+# mono map would lose its scale.
+_LEAST_SHARE = 0.125  # one degree, or one per cent of the depth
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,12 @@ class KeyframeConfig(Config):
         maximum=1.0,
     )
     min_interval: int = option(2, "Fewest frames between keyframes.", minimum=1, maximum=1000)
-    max_interval: int = option(20, "Most frames between keyframes.", minimum=1, maximum=100000)
+    max_interval: int = option(
+        20,
+        "Frames after which an eighth of the motion below makes a keyframe due.",
+        minimum=1,
+        maximum=100000,
+    )
     max_rotation_deg: float = option(
         8.0, "Turn since the last keyframe that makes one due, degrees.", minimum=0.1, maximum=90.0
     )
@@ -86,14 +95,16 @@ def is_keyframe_due(
     """
     if frames_since < config.min_interval:
         return False
-    if frames_since >= config.max_interval:
-        return True
     if num_inliers < config.tracked_ratio * reference.num_tracked:
         return True
     motion = se3.log(se3.inverse(reference.T_world_cam) @ T_world_cam)
     turn_deg = float(np.degrees(np.linalg.norm(motion[3:])))
     way = float(np.linalg.norm(motion[:3]))
-    return turn_deg > config.max_rotation_deg or way > config.max_translation_ratio * median_depth
+    share = 1.0 if frames_since < config.max_interval else _LEAST_SHARE
+    return (
+        turn_deg > share * config.max_rotation_deg
+        or way > share * config.max_translation_ratio * median_depth
+    )
 
 
 def common_landmarks(ids_a: Array, ids_b: Array) -> tuple[Array, Array]:

@@ -152,7 +152,9 @@ def test_only_landmarks_in_front_in_the_image_and_from_a_like_view_are_visible()
         ([0, 0, 0, 0, 0.2, 0], 100, 5, True),  # turned 11 degrees
         ([0.2, 0, 0, 0, 0, 0], 100, 5, True),  # went a tenth of the depth
         ([0.2, 0, 0, 0, 0.2, 0], 70, 1, False),  # too soon
-        ([0, 0, 0, 0, 0, 0], 100, 20, True),  # long ago
+        ([0.03, 0, 0, 0, 0, 0], 100, 20, True),  # long ago, and went 1.5 %
+        ([0, 0, 0, 0, 0.02, 0], 100, 20, True),  # turned a degree since
+        ([0.01, 0, 0, 0, 0.01, 0], 100, 1000, False),  # stands still
     ],
 )
 def test_when_a_keyframe_is_due(

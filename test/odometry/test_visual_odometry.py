@@ -120,12 +120,28 @@ def test_a_sudden_turn_before_a_facade_does_not_lose_the_camera() -> None:
 
 
 def test_a_camera_that_stands_still_makes_no_landmarks_before_its_lens(room: PointWorld) -> None:
-    """Keyframes come all the same, a noise apart, and what has no depth would be triangulated."""
+    """Keyframes of what changes are a noise apart, and what has no depth would be triangulated."""
     careless = {"max_error_px": 20.0, "max_ratio": 1.0, "min_similarity": -1.0}
-    odometry = VisualOdometry(config("rgbd", mapping=careless))
+    restless = {"tracked_ratio": 1.0}
+    odometry = VisualOdometry(config("rgbd", mapping=careless, keyframes=restless))
     crowded = dataclasses.replace(room, clutter=400)
     run(odometry, crowded, [np.eye(4)] * 45)
     assert odometry.landmarks_world()[:, 2].min() > 1.0
+
+
+def test_mono_keeps_its_scale_while_the_camera_stands_still(room: PointWorld) -> None:
+    """Keyframes of no way would push those that know the depth out of the map."""
+    few = dataclasses.replace(room, points=room.points[::3], descriptors=room.descriptors[::3])
+    way = [se3.exp(k * np.array([0.05, 0.005, 0.0, 0.0, 0.004, 0.0])) for k in range(24)]
+    poses = way[:16] + [way[15]] * 60 + way[16:]
+    changes = {"keyframes": {"max_interval": 3}, "local_map": {"max_keyframes": 5}}
+    results = run(VisualOdometry(config("mono", **changes)), few, poses)
+    scales = [
+        np.linalg.norm(results[b].T_world_cam[:3, 3] - results[a].T_world_cam[:3, 3])
+        / np.linalg.norm(poses[b][:3, 3] - poses[a][:3, 3])
+        for a, b in ((8, 15), (75, 83))
+    ]
+    assert scales[1] == pytest.approx(scales[0], rel=0.05)
 
 
 def test_a_pattern_that_repeats_does_not_catch_a_camera_that_jumps() -> None:
