@@ -7,10 +7,11 @@ computed from it (the pose of a frame, a new landmark, a bundle adjustment) is l
 draws go through: each of the samples is one history of errors, from the first frame on. So
 everything that hangs together stays so: landmarks that share a keyframe, windows that use a
 measurement twice, cameras held fixed that are wrong themselves. The covariance of a pose in the
-odometry's world is that of its samples, plus the noise of the frame itself in closed form.
+odometry's world is that of its samples, plus the noise of the frame itself in closed form, plus
+that of the pose that started the map, which moves the map as a whole.
 
 An error xi is as in `geometry.se3`: T_estimated = T_true @ exp(xi), translation first, along the
-axes of the camera. The pose that started the map is true by definition.
+axes of the camera. The pose that started the first map is true by definition.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _HIDDEN_VARIANCE = 2.0
 _FLOOR = 1e-12  # m^2 and rad^2: keeps the covariance of an exact start positive definite
 # How a camera may have moved while it was lost, standard deviations in m/s and rad/s.
 _LOST_SPEED = np.repeat([0.5, 0.5], 3)
+# If all attitudes are equally likely, the rotation vector has 1.33 rad along each axis.
+_LOST_MOST = np.repeat([np.inf, 1.33], 3)
 
 
 class NoiseModel:
@@ -88,10 +91,6 @@ class NoiseModel:
         drawn[:, :2] *= np.float32(np.sqrt(1.0 - _LASTING_SHARE))
         drawn[:, :2] += np.float32(np.sqrt(_LASTING_SHARE)) * lasting
         return np.asarray(drawn)
-
-    def draw_pose(self, covariance: Array) -> Array:
-        """Return errors (6, S) of that covariance (6, 6)."""
-        return np.linalg.cholesky(covariance) @ self._rng.standard_normal((6, SAMPLES))
 
     def adapt(self, ratio: Array) -> None:
         """Correct the scale by what real residuals are to those of noise of this scale. (2,)."""
@@ -157,10 +156,6 @@ class PoseError:
         total = covariance_of(self.samples) + self.own + _FLOOR * np.eye(6)
         return np.asarray(0.5 * (total + total.T))
 
-    def after(self, seconds: float) -> Array:
-        """Covariance (6, 6) of the place where a lost camera is after some time."""
-        return self.covariance + np.diag((_LOST_SPEED * seconds) ** 2)
-
     def since(self, before: PoseError, T_before_now: Array) -> Array:
         """Covariance (6, 6) of the motion since another pose, axes of the camera now."""
         Ad = se3.adjoint(se3.inverse(T_before_now))
@@ -172,6 +167,11 @@ class PoseError:
 def exact() -> PoseError:
     """Return the error of a pose that is true by definition."""
     return PoseError(np.zeros((6, SAMPLES)), np.zeros((6, 6)))
+
+
+def after(covariance: Array, seconds: float) -> Array:
+    """Return the covariance (6, 6) of the place where a lost camera is after some time."""
+    return np.asarray(covariance + np.diag(np.minimum(_LOST_SPEED * seconds, _LOST_MOST) ** 2))
 
 
 def covariance_of(samples: Array) -> Array:

@@ -142,7 +142,8 @@ class VisualOdometry:
         self._bundle = BundleThread(
             self.config.tracking.pnp.pixel_sigma, self.config.bundle.max_iterations
         )
-        self._start_error = self._error = uncertainty.exact()
+        self._error = uncertainty.exact()  # within this map
+        self._start_covariance = np.zeros((6, 6))  # of the pose that started it
         self._unseen_since_ns: int | None = None  # for a map that starts after a blackout
         self._twist: tuple[Array, Array] | None = None  # with covariance
         self._tracked: TrackedFrame | None = None  # the last frame, if the map gave its pose
@@ -166,7 +167,7 @@ class VisualOdometry:
         self._map_id += 1
         self._planar.start_new_map()
         start = np.eye(4) if T_world_cam is None else np.array(T_world_cam, np.float64)
-        self._clear(start, uncertainty.exact(), self._make_map())
+        self._clear(start, np.zeros((6, 6)), self._make_map())
 
     def close(self) -> None:
         """End the thread of the bundle adjustment; tracking may go on and would start it anew."""
@@ -252,9 +253,10 @@ class VisualOdometry:
         mode = self.config.mode
         return LocalMap(self.config.local_map, NoiseModel(mode == "stereo", mode == "rgbd"))
 
-    def _clear(self, T_world_start: Array, start_error: PoseError, local_map: LocalMap) -> None:
+    def _clear(self, T_world_start: Array, start_covariance: Array, local_map: LocalMap) -> None:
         self._bundle.drop()
-        self._start_error = self._error = start_error
+        self._error = uncertainty.exact()
+        self._start_covariance = start_covariance
         self._unseen_since_ns = None
         self._twist = None
         self._tracked = None
@@ -284,15 +286,13 @@ class VisualOdometry:
         if unseen_since_ns is None:  # no map came of the last start either
             unseen_since_ns = self._unseen_since_ns
         local_map = LocalMap(self.config.local_map, self._map.noise)
-        self._clear(self._T_world_cam, self._error, local_map)
+        self._clear(self._T_world_cam, self._covariance(), local_map)
         self._last_stamp_ns, self._unseen_since_ns = stamp_ns, unseen_since_ns
 
-    def _samples_at_start(self, stamp_ns: int) -> Array:
-        """Return the errors (6, S) of the pose that starts a map: exact, or long unseen."""
-        if self._unseen_since_ns is None:
-            return self._start_error.samples
-        seconds = 1e-9 * (stamp_ns - self._unseen_since_ns)
-        return self._map.noise.draw_pose(self._start_error.after(seconds))
+    def _covariance(self) -> Array:
+        """Return that of the pose in the world (6, 6), with what moved the whole map."""
+        Ad = se3.adjoint(se3.inverse(self._T_world_cam) @ self._T_world_start)
+        return self._error.covariance + Ad @ self._start_covariance @ Ad.T
 
     # Initialising
 
@@ -304,7 +304,6 @@ class VisualOdometry:
             return False
         nothing = np.full(len(observation.features), NO_LANDMARK, np.int64)
         keyframe = self._map.add_keyframe(observation, self._T_world_start, nothing)
-        keyframe.error_samples = self._samples_at_start(observation.stamp_ns)
         keyframe.num_tracked = mapping.add_landmarks_from_depth(self._map, keyframe)
         self._follow_new_landmarks(0)
         self._begin_tracking(observation, keyframe)
@@ -353,8 +352,7 @@ class VisualOdometry:
         sigma_before = self._map.noise.sigma[0]
         self._map.noise.adapt(result.noise_ratio)
         self._map.scale_samples(self._map.noise.sigma[0] / sigma_before)
-        wanted = self._samples_at_start(keyframe.stamp_ns)
-        self._map.shift_samples(keyframe, wanted - keyframe.error_samples)
+        self._map.shift_samples(keyframe, -keyframe.error_samples)
 
     def _keep_early_view(self, observation: Observation) -> None:
         """Keep a few views, spread over as many frames as a slow camera needs for parallax."""
@@ -367,7 +365,10 @@ class VisualOdometry:
 
     def _begin_tracking(self, observation: Observation, keyframe: Keyframe) -> None:
         self._state = TrackingState.TRACKING
-        self._T_world_cam = keyframe.T_world_cam
+        self._T_world_start = self._T_world_cam = keyframe.T_world_cam
+        if self._unseen_since_ns is not None:
+            seconds = 1e-9 * (observation.stamp_ns - self._unseen_since_ns)
+            self._start_covariance = uncertainty.after(self._start_covariance, seconds)
         self._error = PoseError(keyframe.error_samples, np.zeros((6, 6)))
         self._motion.update(observation.stamp_ns, keyframe.T_world_cam)
         self._frames_since_keyframe = 0
@@ -575,7 +576,7 @@ class VisualOdometry:
             stamp_ns=observation.stamp_ns,
             state=self._state,
             T_world_cam=self._T_world_cam.copy() if has_pose else None,
-            covariance=self._error.covariance if has_pose else None,
+            covariance=self._covariance() if has_pose else None,
             twist=self._twist[0] if has_pose and self._twist else None,
             twist_covariance=self._twist[1] if has_pose and self._twist else None,
             matches=matches,

@@ -122,7 +122,33 @@ def test_a_new_map_after_a_blackout_says_how_little_is_known() -> None:
 
 
 def test_a_lost_camera_may_be_half_a_metre_and_half_a_radian_away_a_second() -> None:
-    np.testing.assert_allclose(uncertainty.exact().after(4.0), 4.0 * np.eye(6), atol=1e-9)
+    np.testing.assert_allclose(uncertainty.after(np.zeros((6, 6)), 2.0), np.eye(6), atol=1e-9)
+
+
+def test_after_a_night_a_camera_may_have_any_attitude() -> None:
+    rng = np.random.default_rng(3)
+    turned = [se3.pose_from_quaternion(np.zeros(3), q) for q in rng.normal(size=(4000, 4))]
+    spread = np.std([se3.log_so3(T[:3, :3]) for T in turned])
+    night = uncertainty.after(np.zeros((6, 6)), 8 * 3600.0)
+    np.testing.assert_allclose(np.diag(night)[3:], spread**2, rtol=0.05)
+
+
+def test_where_a_map_starts_does_not_tell_how_fast_the_camera_is() -> None:
+    velocities = []
+    for dark_frames in (30, 1_000_000):  # a second, or a night
+        world = small_room(40)
+        world.clutter = 40
+        odometry = VisualOdometry(
+            from_mapping(OdometryConfig, {"mode": "rgbd", "max_lost_frames": 1})
+        )
+        for k in range(14):
+            index = k if k < 8 else k + dark_frames
+            seen = world.observe(index, se3.exp(k * CURVE), True, is_blind=6 <= k < 8)
+            result = odometry.track(seen)
+        odometry.close()
+        assert result.map_id == 1
+        velocities.append(result.twist_covariance)
+    np.testing.assert_allclose(*velocities, rtol=1e-6)
 
 
 def test_the_inverse_of_a_sampled_covariance_is_right_on_average() -> None:
