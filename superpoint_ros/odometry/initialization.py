@@ -82,7 +82,7 @@ class InitializationConfig(Config):
         1.0,
         "Median depth of the landmarks in the first view, which sets the scale of a mono map: 1 "
         "leaves it open, the true value makes it metres (looking straight down: the height).",
-        minimum=0.001,
+        minimum=0.02,  # what is nearer than 0.01 counts as behind the camera
         maximum=10000.0,
     )
     max_reference_age: int = option(

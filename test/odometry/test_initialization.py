@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from superpoint_ros.config import from_mapping
+from superpoint_ros.config import ConfigError, from_mapping
 from superpoint_ros.data import Array
 from superpoint_ros.geometry import se3
 from superpoint_ros.odometry.initialization import InitializationConfig, TwoViewMap, start_map
@@ -70,3 +70,8 @@ def nearest(world: PointWorld, pixels: Array) -> Array:
     return np.asarray(
         [int(np.argmin(np.linalg.norm(all_pixels - pixel, axis=1))) for pixel in pixels]
     )
+
+
+def test_a_map_so_small_that_all_of_it_counts_as_behind_the_camera_is_refused() -> None:
+    with pytest.raises(ConfigError, match="median_depth"):
+        from_mapping(InitializationConfig, {"median_depth": 0.01})
