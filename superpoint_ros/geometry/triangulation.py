@@ -19,7 +19,7 @@ class Triangulation:
     Attributes:
         points_world: (N, 3), world frame; NaN where the rays are parallel.
         parallax: (N,) angle between the two rays, radians.
-        depth_a: (N,) depth in camera a; positive means in front.
+        depth_a: (N,) depth in camera a; positive means in front, -1 where the rays are parallel.
         depth_b: (N,) depth in camera b.
         error_px: (N,) the larger of the two reprojection errors, pixels.
     """
@@ -33,8 +33,7 @@ class Triangulation:
     def good(self, min_parallax: float, max_error_px: float) -> Array:
         """Return (N,) bool: in front of both cameras, enough parallax, small error."""
         return np.asarray(
-            np.isfinite(self.points_world).all(axis=1)
-            & (self.depth_a > 0)
+            (self.depth_a > 0)
             & (self.depth_b > 0)
             & (self.parallax > min_parallax)
             & (self.error_px < max_error_px)

@@ -69,11 +69,19 @@ def test_the_error_is_that_of_the_view_that_fits_worse() -> None:
 
 
 def test_each_condition_alone_makes_a_point_bad() -> None:
-    points, parallax, depth = np.ones((6, 3)), np.full(6, 0.1), np.ones((2, 6))
-    error_px = np.full(6, 0.5)
-    points[1], depth[0, 2], depth[1, 3], parallax[4], error_px[5] = np.nan, -1.0, -1.0, 0.01, 2.0
-    good = Triangulation(points, parallax, *depth, error_px).good(0.05, 1.0)
-    assert good.tolist() == [True, False, False, False, False, False]
+    parallax, depth, error_px = np.full(5, 0.1), np.ones((2, 5)), np.full(5, 0.5)
+    depth[0, 1], depth[1, 2], parallax[3], error_px[4] = -1.0, -1.0, 0.01, 2.0
+    good = Triangulation(np.ones((5, 3)), parallax, *depth, error_px).good(0.05, 1.0)
+    assert good.tolist() == [True, False, False, False, False]
+
+
+def test_parallel_rays_meet_nowhere() -> None:
+    right = np.eye(4)
+    right[0, 3] = 1.0
+    pixels = np.array([[K[0, 2], K[1, 2]]])
+    result = triangulate(np.eye(4), right, pixels, pixels, K, K)
+    assert np.isnan(result.points_world).all()
+    assert not result.good(-1.0, np.inf).any()
 
 
 def test_a_point_behind_one_camera_alone_is_not_good() -> None:
