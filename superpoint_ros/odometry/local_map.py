@@ -25,6 +25,9 @@ from superpoint_ros.odometry.uncertainty import SAMPLES, NoiseModel, shift_point
 # Landmarks made since the oldest one in the map was: hours in one room. A table of more is slower
 # than a search, and would grow for ever.
 _MAX_TABLE = 1 << 20
+# Cameras of a mono window that are less apart, as a share of the distance of what they see, do not
+# tell its depth: adjusting them would let that wander.
+_LEAST_BASELINE = 0.02
 
 
 @dataclass(frozen=True)
@@ -301,7 +304,9 @@ class LocalMap:
 
         # A point that one camera sees says nothing about the cameras.
         window = self._window(cameras, is_fixed, are_free, 2)
-        return window if len(window.landmark_ids) >= 10 else None
+        if len(window.landmark_ids) < 10 or not (is_metric or _has_baseline(window.problem)):
+            return None
+        return window
 
     def first_window(self) -> BundleWindow:
         """Collect what the only two keyframes share; the first is fixed."""
@@ -458,6 +463,13 @@ class LocalMap:
         self._visible_count = self._visible_count[keep]
         self._found_count = self._found_count[keep]
         self._born = self._born[keep]
+
+
+def _has_baseline(problem: BundleProblem) -> bool:
+    centres = problem.T_world_cam[:, :3, 3]
+    ways = np.linalg.norm(centres - centres[-1], axis=1)
+    ranges = np.linalg.norm(problem.points_world - centres[-1], axis=1)
+    return bool(ways.max() > _LEAST_BASELINE * np.median(ranges))
 
 
 def _is_inside(pixels: Array, observation: Observation, margin_px: float) -> Array:

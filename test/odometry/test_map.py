@@ -118,8 +118,9 @@ def test_the_first_windows_of_mono_anchor_at_the_first_pose_that_was_given() -> 
     """That is the second keyframe's; the first, which only started the map, may yet move."""
     local_map = filled_map()
     ids = local_map.keyframes[0].landmark_ids
-    for _ in range(4):
-        local_map.add_keyframe(observation(10), np.eye(4), ids)
+    for k in range(4):
+        T_world_cam = se3.exp(np.array([0.5 * k, 0, 0, 0, 0, 0]))
+        local_map.add_keyframe(observation(10), T_world_cam, ids)
     fixed = []
     for size, is_metric in ((6, False), (6, True), (4, False)):
         window = local_map.bundle_window(local_map.keyframes[-1], size, 4, is_metric)
@@ -127,6 +128,18 @@ def test_the_first_windows_of_mono_anchor_at_the_first_pose_that_was_given() -> 
         indices = np.array(window.keyframe_indices)
         fixed.append(indices[window.problem.is_fixed].tolist())
     assert fixed == [[1], [0], [0, 1]]
+
+
+@pytest.mark.parametrize(("turn", "way"), [(0.1, 0.0), (0.0, 1.0)])
+def test_a_mono_camera_that_turns_on_the_spot_adjusts_nothing(turn: float, way: float) -> None:
+    local_map = filled_map()
+    ids = local_map.keyframes[0].landmark_ids
+    for k in range(4):
+        T_world_cam = se3.exp(k * np.array([way, 0, 0, 0, turn, 0]))
+        local_map.add_keyframe(observation(10), T_world_cam, ids)
+    newest = local_map.keyframes[-1]
+    assert (local_map.bundle_window(newest, 6, 4, is_metric=False) is None) == (way == 0.0)
+    assert local_map.bundle_window(newest, 6, 4, is_metric=True) is not None
 
 
 def test_only_landmarks_in_front_in_the_image_and_from_a_like_view_are_visible() -> None:
