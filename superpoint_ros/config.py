@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -187,9 +188,29 @@ def _merged(base: Any, own: Any) -> Any:
     return {key: _merged(base.get(key), own.get(key, base.get(key))) for key in {**base, **own}}
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes 1e-3 and 1.5e3 for numbers, as ROS does; to PyYAML they are text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what YAML says.
+
+    Raises:
+        yaml.YAMLError: It is no YAML.
+    """
+    return yaml.load(text, _Loader)
+
+
 def _read_yaml(path: Path | str) -> Any:
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return parse_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -69,6 +69,12 @@ def test_a_bad_setting_is_named_with_its_full_path(mapping, message):
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize("text", ["1e-3", "+1.0e-3", "1.E-3", ".1e-2", "0.01e-1", "0.001"])
+def test_numbers_with_an_exponent_are_numbers(tmp_path, text):
+    (tmp_path / "own.yaml").write_text(f"inner: {{threshold: {text}}}\n")
+    assert load_yaml(Outer, tmp_path / "own.yaml").inner.threshold == 0.001
+
+
 def test_a_base_gives_what_the_file_itself_leaves_out(tmp_path):
     (tmp_path / "base.yaml").write_text("inner: {threshold: 0.5, weights: [2.0]}\ncount: 7\n")
     (tmp_path / "own.yaml").write_text("base: base.yaml\ninner: {threshold: 0.25}\nmode: rgbd\n")

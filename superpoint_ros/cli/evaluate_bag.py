@@ -207,7 +207,7 @@ def make_configs(
     """
     import yaml
 
-    from superpoint_ros.config import from_mapping, settings, unflatten
+    from superpoint_ros.config import from_mapping, parse_yaml, settings, unflatten
     from superpoint_ros.features.extractor import ExtractorConfig
     from superpoint_ros.odometry.visual_odometry import OdometryConfig
 
@@ -236,7 +236,7 @@ def make_configs(
         if len(owners) > 1:
             raise ConfigError(f"--set {key}: write extractor.{key} or odometry.{key}")
         try:
-            values[owners[0]][key] = yaml.safe_load(text)
+            values[owners[0]][key] = parse_yaml(text)
         except yaml.YAMLError:
             raise ConfigError(f"--set {key}: '{text}' is no value") from None
     return (

@@ -31,6 +31,7 @@ from typing import IO
 
 import yaml
 
+from superpoint_ros.config import parse_yaml
 from superpoint_ros.graph import (
     ARGUMENTS,
     FEATURES_NODE,
@@ -199,7 +200,7 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, dict[str, Value]]:
                 f"{TRACKER_NODE}:NAME:=VALUE"
             )
         try:
-            parsed = yaml.safe_load(value) if value.strip() else ""
+            parsed = parse_yaml(value) if value.strip() else ""
         except yaml.YAMLError:
             raise RunError(f"--param {text}: the value is not YAML") from None
         if parsed is None:
