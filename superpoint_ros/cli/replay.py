@@ -42,7 +42,12 @@ from superpoint_ros.cli._recording import (
     typed_command,
     wanted_topics,
 )
-from superpoint_ros.cli.run import GraphProcesses, parse_parameters, sigterm_as_interrupt
+from superpoint_ros.cli.run import (
+    GraphProcesses,
+    check_ros,
+    parse_parameters,
+    sigterm_as_interrupt,
+)
 from superpoint_ros.config import ConfigError
 from superpoint_ros.graph import (
     FEATURES_NODE,
@@ -139,6 +144,7 @@ def run(args: argparse.Namespace) -> int:
     from superpoint_ros.evaluation.sensors import live_topics
     from superpoint_ros.files import check_folder
 
+    check_ros()  # before a sequence is rendered
     _check(args)
     check_folder(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
