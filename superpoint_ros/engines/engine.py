@@ -27,7 +27,9 @@ class EngineConfig(Config):
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     channels_last: bool = option(True, "memory layout with channels innermost (faster)")
-    num_threads: int = option(0, "CPU threads of torch in this process; 0: leave", minimum=0)
+    num_threads: int = option(
+        0, "CPU threads of torch in this process; 0: leave", minimum=0, maximum=1024
+    )
 
 
 class Engine(Protocol):

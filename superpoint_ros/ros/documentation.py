@@ -153,7 +153,7 @@ CHANNELS = (
         "out",
         "status",
         "superpoint_ros/TrackerStatus",
-        "state, counts and latency of every frame",
+        "state, counts and latency of every frame that the odometry took",
     ),
     Channel(
         "tracker_node",
