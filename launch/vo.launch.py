@@ -29,7 +29,6 @@ from superpoint_ros.graph import (
     dds_environment,
     vo_graph,
 )
-from superpoint_ros.machine import blas_environment
 
 RVIZ = Argument("rviz", False, "start RViz as well")
 RVIZ_TOPICS = ("odometry", "path", "local_map", "debug_image")  # of vo.rviz
@@ -57,7 +56,7 @@ def _read(context: LaunchContext, argument: Argument) -> str | bool:
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = {argument.name: _read(context, argument) for argument in ARGUMENTS}
-    wanted = {**dds_environment(context.environment), **blas_environment(context.environment)}
+    wanted = dds_environment(context.environment)
     actions = [SetEnvironmentVariable(name, value) for name, value in wanted.items()]
     graph = vo_graph(**values)
     for node in graph:

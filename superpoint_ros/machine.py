@@ -8,41 +8,33 @@ import ctypes
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
-
-
-def blas_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what to add to the environment, before NumPy starts, so that BLAS has one thread.
-
-    The odometry multiplies small matrices. OpenBLAS shares each among threads that wait for the
-    next one by spinning: where other processes want the cores too, a frame took six times the CPU
-    time and four times as long. Torch has threads of its own. What the user has set stays.
-    """
-    name = "OPENBLAS_NUM_THREADS"
-    return {} if name in environment else {name: "1"}
-
 
 # <malloc.h>
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 _MOST = 2**31 - 1
 
 
-def keep_freed_memory(environment: Mapping[str, str]) -> None:
-    """Let this process reuse the memory of freed tensors. Before threads start.
+def prepare_process() -> None:
+    """Set what makes this process fast, before NumPy is imported and threads start.
 
-    A hidden layer of a VGA image has 39 MB in bfloat16, 79 MB in float32. glibc asks the kernel
-    for each block of that size anew, and a fifth of the network's CPU time went into the faults of
-    its pages. Now all blocks come from one heap (those of other threads end at 64 MB), and what it
-    has grown to stays with the process. Whoever sets MALLOC_... keeps that; other C libraries have
-    ways of their own.
+    One thread for BLAS: the odometry multiplies small matrices. OpenBLAS shares each among threads
+    that wait for the next one by spinning: where other processes want the cores too, a frame took
+    six times the CPU time and four times as long. Torch has threads of its own.
+
+    Freed memory stays: a hidden layer of a VGA image has 39 MB in bfloat16, 79 MB in float32.
+    glibc asks the kernel for each block of that size anew, and a fifth of the network's CPU time
+    and more went into the faults of its pages. Now all blocks come from one heap (those of other
+    threads end at 64 MB), and what it has grown to stays with the process.
+
+    What the user has set (OPENBLAS_NUM_THREADS, MALLOC_...) stays, too.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None or any(name.startswith("MALLOC_") for name in environment):
-        return
-    mallopt(_M_ARENA_MAX, 1)
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, _MOST)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    if mallopt is not None and not any(name.startswith("MALLOC_") for name in os.environ):
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, _MOST)
 
 
 def describe_machine() -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from superpoint_ros.machine import blas_environment, describe_machine, find_commit
+from superpoint_ros.machine import describe_machine, find_commit, prepare_process
 
 
 def test_the_machine_has_a_name_and_cores_and_the_commit_is_one_or_none() -> None:
@@ -21,9 +21,12 @@ def test_the_machine_has_a_name_and_cores_and_the_commit_is_one_or_none() -> Non
     assert re.fullmatch(r"([0-9a-f]{40}(-dirty)?)?", find_commit())
 
 
-def test_blas_has_one_thread_unless_the_user_says_otherwise() -> None:
-    assert blas_environment({}) == {"OPENBLAS_NUM_THREADS": "1"}
-    assert blas_environment({"OPENBLAS_NUM_THREADS": "4"}) == {}
+def test_blas_has_one_thread_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")
+    prepare_process()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "4"
 
 
 @pytest.mark.parametrize(("setting", "stays"), [({}, True), ({"MALLOC_TOP_PAD_": "1"}, False)])
@@ -34,10 +37,10 @@ def test_freed_memory_stays_unless_the_user_says_otherwise(
     if not hasattr(ctypes.CDLL(None), "mallopt"):
         pytest.skip("this C library has no mallopt")
     code = """
-import os, resource, threading
+import resource, threading
+from superpoint_ros.machine import prepare_process
+prepare_process()
 import numpy as np
-from superpoint_ros.machine import keep_freed_memory
-keep_freed_memory(os.environ)
 def count_faults():
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
     np.ones(100_000_000, np.uint8)
@@ -58,18 +61,33 @@ print(faults[1] < 0.1 * faults[0])
     assert done.stdout.strip() == str(stays)
 
 
-def test_the_command_line_limits_blas_before_numpy_comes() -> None:
-    code = (
-        "import os, sys; from superpoint_ros.cli.main import main\n"
-        "early = 'numpy' in sys.modules\n"
-        "main(['view', '/nowhere'])\n"
-        "print(early, os.environ['OPENBLAS_NUM_THREADS'])"
-    )
+@pytest.mark.parametrize(
+    "module",
+    [
+        "superpoint_ros",
+        *(
+            pytest.param(f"superpoint_ros.ros.{node}", marks=pytest.mark.ros)
+            for node in ("features_node", "tracker_node", "vo_node")
+        ),
+    ],
+)
+def test_programs_limit_blas_before_numpy_comes(module: str) -> None:
+    code = f"""
+import os, runpy, sys
+class Watch:
+    def find_spec(self, name, *others):
+        if name == "numpy":
+            print(os.environ["OPENBLAS_NUM_THREADS"], flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, Watch())
+sys.argv = ["superpoint", "view", "/nowhere"]
+runpy.run_module("{module}", run_name="__main__", alter_sys=True)
+"""
     environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["False", "1"]
+    assert done.stdout.split() == ["1"]
 
 
 def test_the_commit_of_another_project_is_not_ours(

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from superpoint_ros import __version__
-from superpoint_ros.machine import blas_environment, keep_freed_memory
+from superpoint_ros.machine import prepare_process
 
 FOLDER = Path(__file__).resolve().parent
 EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
@@ -106,8 +106,7 @@ def _fail(message: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 success, 2 a mistake of the user."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    os.environ.update(blas_environment(os.environ))  # nothing has imported NumPy yet
-    keep_freed_memory(os.environ)
+    prepare_process()  # nothing has imported NumPy yet
     try:
         args = make_parser(argv).parse_args(argv)
         _check_outputs(args)

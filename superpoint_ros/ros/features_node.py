@@ -10,9 +10,11 @@ one batch. Run: `python -m superpoint_ros.ros.features_node --ros-args ...`
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the heavy imports below: Ctrl-C during them is no error
+    from superpoint_ros.machine import prepare_process
     from superpoint_ros.ros.signals import leave_quietly_while_importing
 
     leave_quietly_while_importing()
+    prepare_process()
 
 import sys
 import time

@@ -37,7 +37,6 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from superpoint_ros.config import Config, ConfigError
-from superpoint_ros.machine import keep_freed_memory
 from superpoint_ros.ros.diagnostics import Counters
 from superpoint_ros.ros.log import REPEAT_S, Problems
 from superpoint_ros.ros.parameters import NodeParameters, rewrite_rcl_error
@@ -355,7 +354,6 @@ def run(
         name: Prefix of the error line.
         args: Command line; None: that of the process.
     """
-    keep_freed_memory(os.environ)
     stop = threading.Event()
     with signals_set(stop):
         return _run(make_nodes, name, args, stop)
