@@ -30,7 +30,7 @@ import yaml
 
 from superpoint_ros.data import Array
 from superpoint_ros.evaluation.recordings import BagError, RecordedMessage, Topic
-from superpoint_ros.evaluation.sensors import CAMERA_INFO_TYPE
+from superpoint_ros.evaluation.sensors import CAMERA_INFO_TYPE, COMPRESSED_TYPE
 from superpoint_ros.evaluation.trajectory import (
     MAX_STAMP_S,
     Trajectory,
@@ -47,7 +47,6 @@ from superpoint_ros.geometry.se3 import inverse, quaternion_from_rotation
 from superpoint_ros.geometry.stereo import StereoPair
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-_COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _POSE = "geometry_msgs/msg/PoseStamped"
 _DEFAULT_PERIOD_NS = 100_000_000
 _Row = TypeVar("_Row")
@@ -222,7 +221,7 @@ class FolderRecording:
     def _add_images(self, camera: str, files: Sequence[Path], stamps_ns: Sequence[int]) -> None:
         if len(files) != len(stamps_ns):
             raise BagError(f"{files[0].parent}: {len(files)} images, but {len(stamps_ns)} times")
-        topic = Topic(f"{camera}/image_raw/compressed", _COMPRESSED, len(files))
+        topic = Topic(f"{camera}/image_raw/compressed", COMPRESSED_TYPE, len(files))
 
         def load(index: int) -> Any:
             kind = "png" if files[index].suffix == ".png" else "jpeg"

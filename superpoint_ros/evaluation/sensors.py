@@ -18,8 +18,8 @@ from typing import Any
 from superpoint_ros.evaluation.recordings import BagError, Topic
 
 SENSORS = ("mono", "stereo", "rgbd")
-_COMPRESSED = "sensor_msgs/msg/CompressedImage"
-IMAGE_TYPES = ("sensor_msgs/msg/Image", _COMPRESSED)
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
+IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED_TYPE)
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 POSE_TYPES = (
     "geometry_msgs/msg/PoseStamped",
@@ -156,7 +156,7 @@ def live_topics(sensor: SensorTopics, topics: Sequence[Topic]) -> SensorTopics:
         sensor: As recorded; calibration files stay as they are.
         topics: All topics of the recording.
     """
-    compressed = {topic.name for topic in topics if topic.msgtype == _COMPRESSED}
+    compressed = {topic.name for topic in topics if topic.msgtype == COMPRESSED_TYPE}
     recorded = {topic.name for topic in topics}
 
     def live(name: str) -> str:
