@@ -70,10 +70,10 @@ def load_teacher(weights: str, folder: Path, default: str = "") -> SuperPoint | 
         WeightsError: Missing or damaged.
         ConfigError: The stage has begun, and not with this teacher.
     """
-    copy = folder / TEACHER_NAME
-    state = load_checkpoint(folder / CHECKPOINT_NAME)
-    if copy.is_file() and (state is not None or not weights):
+    copy, checkpoint = folder / TEACHER_NAME, folder / CHECKPOINT_NAME
+    if copy.is_file() and (checkpoint.is_file() or not weights):
         return _load_copy(copy, weights, "learns from")
+    state = load_checkpoint(checkpoint)
     if state is not None and state.mean and weights:
         raise ConfigError(
             f"{folder}: has begun without --teacher: leave it out, or choose another --out"
