@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -47,10 +46,10 @@ from superpoint_ros.evaluation.tracks import TrackLog
 from superpoint_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from superpoint_ros.ros.diagnostics import PERIOD_S
 from superpoint_ros.ros.links import NodeReport, find_gaps, read_report
-from superpoint_ros.ros.runner import start_rclpy
-from superpoint_ros.ros.signals import EXIT_INTERRUPTED, signals_set
+from superpoint_ros.ros.runner import EXIT_USER_ERROR, run_tool
+from superpoint_ros.ros.signals import EXIT_INTERRUPTED
 
-EXIT_OK, EXIT_NO_ANSWER, EXIT_USER_ERROR = 0, 1, 2
+EXIT_OK, EXIT_NO_ANSWER = 0, 1
 
 _QUEUE = 50  # messages that may wait on their way to us
 _GIVE_UP = 10  # frames without an answer, if none was ever answered
@@ -368,13 +367,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Play a recording; see the module's docstring."""
     argv = list(sys.argv[1:] if args is None else args)
     options = _parse(remove_ros_args(["", *argv])[1:])
-    stop = threading.Event()
-    with signals_set(stop):
-        try:
-            start_rclpy(argv)
-        except RuntimeError as error:
-            print(f"bag_player: {error}", file=sys.stderr)
-            return EXIT_USER_ERROR
+
+    def play(stop: threading.Event) -> int:
         try:
             return _play(options, stop)
         except BagError as error:
@@ -382,8 +376,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return EXIT_USER_ERROR
         except ExternalShutdownException:
             return EXIT_INTERRUPTED
-        finally:
-            rclpy.try_shutdown()
+
+    return run_tool("bag_player", argv, play)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

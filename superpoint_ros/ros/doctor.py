@@ -23,7 +23,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -31,12 +30,12 @@ from rclpy.qos import QoSProfile
 from rclpy.utilities import get_rmw_implementation_identifier, remove_ros_args
 
 from superpoint_ros.ros.links import find_gaps, read_report
-from superpoint_ros.ros.runner import start_rclpy
-from superpoint_ros.ros.signals import EXIT_INTERRUPTED, signals_set
+from superpoint_ros.ros.runner import run_tool
+from superpoint_ros.ros.signals import EXIT_INTERRUPTED
 
 _IMAGE_TYPES = frozenset({"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"})
 _SPIN_S = 0.1
-EXIT_OK, EXIT_USER_ERROR = 0, 2
+EXIT_OK = 0
 
 
 class Doctor:
@@ -114,21 +113,15 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args(remove_ros_args(["", *argv])[1:])
-    stop = threading.Event()
-    with signals_set(stop):
-        try:
-            start_rclpy(argv)
-        except RuntimeError as error:
-            print(f"superpoint doctor: {error}", file=sys.stderr)
-            return EXIT_USER_ERROR
-        try:
-            doctor = Doctor()
-            doctor.listen(options.seconds, stop)
-            print(json.dumps(doctor.summary()))
-            doctor.close()
-        finally:
-            rclpy.try_shutdown()
-    return EXIT_INTERRUPTED if stop.is_set() else EXIT_OK
+
+    def listen(stop: threading.Event) -> int:
+        doctor = Doctor()
+        doctor.listen(options.seconds, stop)
+        print(json.dumps(doctor.summary()))
+        doctor.close()
+        return EXIT_INTERRUPTED if stop.is_set() else EXIT_OK
+
+    return run_tool("superpoint doctor", argv, listen)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ from superpoint_ros.ros.parameters import NodeParameters, rewrite_rcl_error
 from superpoint_ros.ros.signals import signals_set
 
 DEFAULT_NAMESPACE = "superpoint"
+EXIT_USER_ERROR = 2  # of tools
 FAILURE = "failure"  # key of the problem that is a bug, or a device out of memory
 # A worker that is in the middle of a frame gets this long to finish it after SIGINT.
 _JOIN_TIMEOUT_S = 1.0
@@ -396,6 +397,27 @@ def _run(
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def run_tool(name: str, args: Sequence[str], work: Callable[[threading.Event], int]) -> int:
+    """Run a program that listens or plays; return its exit code, or 2 if rclpy cannot start.
+
+    Args:
+        name: Prefix of the error line.
+        args: Command line.
+        work: Called once rclpy has started, with the event that a signal sets.
+    """
+    stop = threading.Event()
+    with signals_set(stop):
+        try:
+            start_rclpy(args)
+        except RuntimeError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return EXIT_USER_ERROR
+        try:
+            return work(stop)
+        finally:
+            rclpy.try_shutdown()
 
 
 def start_rclpy(args: Sequence[str] | None) -> None:
