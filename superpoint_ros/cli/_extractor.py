@@ -54,7 +54,10 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
 def add_weights(parser: argparse._ActionsContainer) -> None:
     """Declare the weights of the network, as `find_weights` takes them."""
     parser.add_argument(
-        "--weights", metavar="FILE", default="", help="a file, or small (default: full)"
+        "--weights",
+        metavar="FILE",
+        default="",
+        help="a .safetensors file, one of `superpoint export`, or small (default: full)",
     )
 
 

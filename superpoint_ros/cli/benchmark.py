@@ -4,6 +4,7 @@
 
     superpoint benchmark                              VGA, this machine's fastest engine
     superpoint benchmark --size 480x640 --size 240x320 --batch 1 2 --json benchmark.json
+    superpoint benchmark --onnx superpoint.onnx       ONNX Runtime with a file of superpoint export
     superpoint benchmark --odometry 150 --keypoints 500        stages of stereo odometry, rendered
     superpoint benchmark --odometry 36000 --round 220          an hour of it: memory, pace, drift
 
@@ -59,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warmup", type=int, default=3, help="untimed frames per row")
     parser.add_argument("--image", metavar="FILE", default="", help="resized to each size")
     add_weights(parser)
+    parser.add_argument(
+        "--onnx", metavar="FILE", default="", help="measure this file of superpoint export, too"
+    )
     parser.add_argument(
         "--scales",
         type=float,
@@ -201,9 +205,11 @@ def _make_extractors(args: argparse.Namespace) -> dict[str, Extractor]:
     from superpoint_ros.features import Extractor, ExtractorConfig, extractor_from_config
     from superpoint_ros.features.keypoints import KeypointConfig
 
-    def make(precision: str, channels_last: bool) -> Extractor:
+    def make(
+        precision: str, channels_last: bool, name: str = "torch", weights: str = args.weights
+    ) -> Extractor:
         engine = EngineConfig(
-            name="torch",
+            name=name,
             device=args.device,
             precision=precision,
             channels_last=channels_last,
@@ -211,12 +217,14 @@ def _make_extractors(args: argparse.Namespace) -> dict[str, Extractor]:
         )
         keypoints = KeypointConfig(max_keypoints=args.keypoints)
         return extractor_from_config(
-            ExtractorConfig(weights=args.weights, engine=engine, keypoints=keypoints)
+            ExtractorConfig(weights=weights, engine=engine, keypoints=keypoints)
         )
 
     extractors = {"eager": make("fp32", channels_last=False)}
-    for precision in args.precision:
-        extractor = make(precision, channels_last=True)
+    engines = [make(precision, channels_last=True) for precision in args.precision]
+    if args.onnx:
+        engines.append(make("auto", True, "onnxruntime", args.onnx))
+    for extractor in engines:
         extractors[extractor.engine.name] = extractor
         if args.scales:
             config = dataclasses.replace(extractor.config, scales=tuple(args.scales))

@@ -5,30 +5,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from superpoint_ros.config import Config, option
+from superpoint_ros.config import Config, ConfigError, option
 from superpoint_ros.network.superpoint import DenseOutput, SuperPoint
+from superpoint_ros.network.weights import ModelCard, load_weights
 
 
 @dataclass(frozen=True)
 class EngineConfig(Config):
     """What runs the network, where, and how exactly."""
 
-    name: str = option("auto", "engine; auto takes the fastest here", choices=("auto", "torch"))
+    name: str = option(
+        "auto",
+        "engine; auto: onnxruntime for weights that end in .onnx, else torch",
+        choices=("auto", "torch", "onnxruntime"),
+    )
     device: str = option("auto", "auto (CUDA if present), cpu, cuda or cuda:N")
     precision: str = option(
         "auto",
         "arithmetic of the hidden layers; auto: fp16 on CUDA, bf16 on CPUs that it makes "
-        "faster, else fp32",
+        "faster, else fp32; onnxruntime: fp32, auto and fp16 are fp16 with TensorRT",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     channels_last: bool = option(True, "memory layout with channels innermost (faster)")
     num_threads: int = option(
-        0, "CPU threads of torch in this process; 0: leave", minimum=0, maximum=1024
+        0, "CPU threads of the network in this process; 0: leave", minimum=0, maximum=1024
     )
 
 
@@ -54,8 +60,33 @@ class Engine(Protocol):
         """
 
 
+def load_engine(path: Path, config: EngineConfig) -> tuple[Engine, ModelCard]:
+    """Load weights and build the engine that runs them; the card tells of the weights.
+
+    Args:
+        path: A .safetensors file, or a .onnx file of `superpoint export`.
+        config: What the engine is asked to be.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+        ConfigError: The device does not exist here, or cannot compute in that precision; or the
+            engine asked for cannot run this file.
+    """
+    name = "onnxruntime" if path.suffix == ".onnx" else "torch"
+    if config.name not in ("auto", name):
+        takes = {"torch": "a .safetensors file", "onnxruntime": "what `superpoint export` writes"}
+        raise ConfigError(f"engine.name: {config.name} takes {takes[config.name]}, not {path}")
+    if name == "torch":
+        network, card = load_weights(path)
+        return make_engine(network, config), card
+    from superpoint_ros.engines.onnx_engine import OnnxEngine
+
+    engine = OnnxEngine(path, config)
+    return engine, engine.card
+
+
 def make_engine(network: SuperPoint, config: EngineConfig) -> Engine:
-    """Build the engine that the config names.
+    """Build an engine of PyTorch for a network.
 
     Raises:
         ConfigError: The device does not exist here, or cannot compute in that precision.

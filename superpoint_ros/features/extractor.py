@@ -13,14 +13,14 @@ import torch
 
 from superpoint_ros.config import Config, ConfigError, option, to_mapping
 from superpoint_ros.data import Array, Features
-from superpoint_ros.engines.engine import Engine, EngineConfig, make_engine
+from superpoint_ros.engines.engine import Engine, EngineConfig, load_engine, make_engine
 from superpoint_ros.features.descriptors import DescriptorConfig
 from superpoint_ros.features.keypoints import KeypointConfig, extract_keypoints
 from superpoint_ros.features.scales import mean_descriptors, mean_heatmap, shrink_images
 from superpoint_ros.image import fit_longer_side, pad_to_multiple, resize, scale_points, to_grey
 from superpoint_ros.network.cells import CELL_SIZE, logits_to_heatmap
 from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
-from superpoint_ros.network.weights import ModelCard, find_weights, load_weights
+from superpoint_ros.network.weights import ModelCard, find_weights
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class ExtractorConfig(Config):
 
     weights: str = option(
         "",
-        "path of a .safetensors file; small: the slim network that is shipped, for CPUs; empty: "
-        "the full one",
+        "path of a .safetensors file, or of a .onnx file of `superpoint export`; small: the slim "
+        "network that is shipped, for CPUs; empty: the full one",
     )
     longer_side_px: int = option(
         0,
@@ -162,8 +162,8 @@ def extractor_from_config(config: ExtractorConfig) -> Extractor:
         WeightsError: Weights missing or damaged.
         ConfigError: A device or precision that this machine lacks.
     """
-    network, card = load_weights(find_weights(config.weights))
-    return Extractor(make_engine(network, config.engine), card, config)
+    engine, card = load_engine(find_weights(config.weights), config.engine)
+    return Extractor(engine, card, config)
 
 
 def extractor_from_network(
@@ -193,9 +193,9 @@ def load_extractor(
     """Return an extractor with the shipped weights and the fastest engine here.
 
     Args:
-        weights: Path of a .safetensors file; empty: the shipped ones; "small": those of the slim
-            network, for a CPU.
-        engine: "auto" or "torch".
+        weights: Path of a .safetensors or an exported .onnx file; empty: the shipped ones;
+            "small": those of the slim network, for a CPU.
+        engine: "auto", "torch" or "onnxruntime".
         device: "auto", "cpu", "cuda" or "cuda:N".
         max_keypoints: The best so many are kept; 0: no limit.
         precision: "auto", "fp32", "bf16" or "fp16".
