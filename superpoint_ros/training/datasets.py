@@ -29,7 +29,7 @@ from torch import Tensor
 from superpoint_ros.config import Config, ConfigError, option
 from superpoint_ros.data import Array
 from superpoint_ros.files import lies_in
-from superpoint_ros.geometry.homography import warp_points
+from superpoint_ros.geometry.homography import unit_homography, warp_points
 from superpoint_ros.image import fit_longer_side, resize
 from superpoint_ros.network.cells import CELL_SIZE
 from superpoint_ros.training.augmentation import AugmentationConfig, augment
@@ -502,7 +502,7 @@ def _make_pair(
         name=photo.name,
         a=_make_view(photo, H_a_p, size_hw, config, augmentation, rng, is_subpixel),
         b=_make_view(photo, H_b_p, size_hw, config, augmentation, rng, is_subpixel),
-        H_b_a=(H_b_a / H_b_a[2, 2]).astype(np.float32),
+        H_b_a=unit_homography(H_b_a).astype(np.float32),
         points_a=padded[0],
         points_b=padded[1],
         is_point=index < len(points),

@@ -205,6 +205,46 @@ def test_wandering_views_move_together(photos: LabelledPhotos, joint_stage: Trai
     assert not torch.equal(still.a.mass, moved.a.mass)
 
 
+def test_views_wander_by_a_share_of_the_photo_in_either_direction(
+    tmp_path: Path, clean_stage: TrainConfig
+) -> None:
+    still = HomographyConfig(perspective=0.0, scale=1.0, rotation_deg=0.0, translation=0.0)
+    photos = labelled(tmp_path, np.full((120, 200), 90, np.uint8), [[99.5, 59.5]], [1.0])
+    config = PhotoConfig(height=96, width=160, view_a=still, view_b=still, wander=0.2)
+    source = make_source(dataclasses.replace(clean_stage, photos=config), photos)
+    points = torch.cat([source(step).points_a[:, 0] for step in range(60)])
+    moved = (points - torch.tensor([79.5, 47.5])).abs().amax(0)
+    np.testing.assert_allclose(moved, [0.2 * 200, 0.2 * 120], rtol=0.06)
+
+
+def test_points_to_compare_keep_off_the_border_of_both_views(
+    photos: LabelledPhotos, joint_stage: TrainConfig
+) -> None:
+    source = make_source(joint_stage, photos)
+    nearest = []
+    for batch in map(source, range(8)):
+        far = torch.tensor([79.0, 47.0])
+        for points in (batch.points_a[batch.is_point], batch.points_b[batch.is_point]):
+            nearest.append(float(torch.minimum(points, far - points).min()))
+    assert 2.999 < min(nearest) < 3.1
+
+
+def test_the_homography_of_a_pair_has_positive_depth_where_both_look(
+    tmp_path: Path, clean_stage: TrainConfig
+) -> None:
+    photos = labelled(tmp_path, np.full((120, 160), 90, np.uint8), [[79.5, 59.5]], [1.0])
+    steep = HomographyConfig(perspective=0.3, scale=2.6, rotation_deg=60.0, translation=0.12)
+    config = PhotoConfig(height=96, width=128, view_a=steep, view_b=steep, wander=0.15)
+    source = make_source(dataclasses.replace(clean_stage, photos=config), photos)
+    is_behind = False
+    for batch in map(source, range(400)):
+        for H, points, is_point in zip(batch.H_b_a, batch.points_a, batch.is_point, strict=True):
+            w = points[is_point] @ H[2, :2] + H[2, 2]
+            assert bool((w > 0).all())
+            is_behind |= bool(H[2, 2] < 0)
+    assert is_behind  # where dividing by H[2, 2] would turn the sign
+
+
 def test_near_views_differ_little(photos: LabelledPhotos, joint_stage: TrainConfig) -> None:
     near = dataclasses.replace(joint_stage.photos, near_share=1.0)
     batch = make_source(dataclasses.replace(joint_stage, photos=near), photos)(0)

@@ -42,6 +42,15 @@ def test_each_range_is_kept_and_used_both_ways() -> None:
         assert abs(np.mean(values)) < 0.12 * limit
 
 
+def test_translation_is_a_share_of_the_image_that_is_looked_at() -> None:
+    shifts = [
+        sample(size_hw=(60, 160), view_hw=(40, 80), seed=seed, translation=0.2)[:2, 2]
+        for seed in range(200)
+    ]
+    moved = np.abs(np.array(shifts) - [-40, -10]).max(0)  # beside the middle
+    np.testing.assert_allclose(moved, [0.2 * 160, 0.2 * 60], rtol=0.05)
+
+
 def test_perspective_moves_corners_by_at_most_its_share() -> None:
     corners = np.array([[-0.5, -0.5], [79.5, -0.5], [79.5, 47.5], [-0.5, 47.5]])
     moved = []
@@ -88,6 +97,17 @@ def test_a_blob_lands_where_the_homography_takes_its_centre(seed: int) -> None:
     y, x = np.mgrid[:80, :144]
     found = np.array([(x * view).sum(), (y * view).sum()]) / view.sum()
     np.testing.assert_allclose(found, expected, atol=0.25)
+
+
+def test_a_view_that_shrinks_makes_up_no_pattern() -> None:
+    stripes = np.tile(np.array([0, 250], np.uint8), (120, 80))  # one pixel each
+    view = warp_image(stripes, np.diag([0.3, 0.3, 1.0]), (36, 48))
+    np.testing.assert_allclose(view, 125, atol=3)
+
+
+def test_a_view_at_the_images_own_scale_is_not_smoothed() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 80), np.uint8)
+    np.testing.assert_array_equal(warp_image(noise, np.eye(3), (48, 80)), noise)
 
 
 def test_valid_mask_marks_what_the_image_covers() -> None:
