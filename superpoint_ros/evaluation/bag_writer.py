@@ -58,6 +58,7 @@ def write_bag(
     """
     if transport not in TRANSPORTS:
         raise ConfigError(f"transport: {transport!r} is not one of {', '.join(TRANSPORTS)}")
+    _check_free(Path(path), overwrite)  # before the room is built, which takes seconds
     sequence = SyntheticSequence(config)
     with named(path), SequenceBagWriter(path, sequence, transport, overwrite) as writer:
         for count, frame in enumerate(sequence, start=1):
@@ -65,6 +66,16 @@ def write_bag(
             if on_frame is not None:
                 on_frame(count, len(sequence))
     return len(sequence)
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    """Check that a bag may be written there.
+
+    Raises:
+        ConfigError: Something is there, and is not to be overwritten.
+    """
+    if path.exists() and not (overwrite and path.is_file()):
+        raise ConfigError(f"{path}: exists already; choose another name or remove it")
 
 
 class SequenceBagWriter:
@@ -78,8 +89,7 @@ class SequenceBagWriter:
         overwrite: bool = False,
     ) -> None:
         self._path = Path(path)
-        if self._path.exists() and not (overwrite and self._path.is_file()):
-            raise ConfigError(f"{self._path}: exists already; choose another name or remove it")
+        _check_free(self._path, overwrite)
         self._sequence = sequence
         self._transport = transport
         self._types = get_typestore(Stores.ROS2_JAZZY)

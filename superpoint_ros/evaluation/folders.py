@@ -417,7 +417,7 @@ def _read_lines(path: Path, read: Callable[[str], _Row]) -> list[_Row]:
     """
     rows = []
     with _naming(path):
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     for number, line in enumerate(map(str.strip, lines), 1):
         if line and not line.startswith("#"):
             with _naming(f"{path}, line {number}"):

@@ -423,7 +423,7 @@ def _motions(T_world_a: Array, T_world_b: Array) -> tuple[Array, Array]:
 def _rows(path: Path | str) -> list[tuple[int, list[str]]]:
     """Return (line number, words) of the lines that are no comments."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin with a mark
     except OSError as error:
         raise TrajectoryError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

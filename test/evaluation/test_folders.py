@@ -249,7 +249,8 @@ def test_lists_may_be_in_any_order(tmp_path: Path) -> None:
         write_image(tmp_path / "rgb" / f"{i}.png", i)
         write_image(tmp_path / "depth" / f"{i}.png", 1000 + i, np.uint16)
     (tmp_path / "rgb.txt").write_text("".join(f"10.{i}00 rgb/{i}.png\n" for i in order))
-    (tmp_path / "depth.txt").write_text("".join(f"10.{i}05 depth/{i}.png\n" for i in range(6)))
+    depth = "".join(f"10.{i}05 depth/{i}.png\n" for i in range(6))
+    (tmp_path / "depth.txt").write_text(depth, encoding="utf-8-sig")  # a byte-order mark first
     (tmp_path / "calib.yaml").write_text(PLAIN_CALIBRATION)
     with BagReader(tmp_path) as reader:
         frames = list(reader.frames())

@@ -10,7 +10,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from superpoint_ros.config import ConfigError, from_mapping
-from superpoint_ros.evaluation import synthetic
+from superpoint_ros.evaluation import bag_writer, synthetic
 from superpoint_ros.evaluation.bag_writer import SequenceBagWriter, write_bag
 from superpoint_ros.evaluation.scene import Quad, Renderer, build_scene, texture_size
 from superpoint_ros.evaluation.synthetic import (
@@ -397,6 +397,13 @@ def test_a_recording_that_does_not_fit_on_the_disk_is_named(tmp_path):
     with pytest.raises(OSError, match=r"a\.mcap"):
         write_bag(tmp_path / "a.mcap", make_config(frames=2))
     assert not list(tmp_path.iterdir())
+
+
+def test_no_room_is_built_for_a_recording_that_is_there_already(tmp_path, monkeypatch):
+    monkeypatch.delattr(bag_writer, "SyntheticSequence")
+    (tmp_path / "a.mcap").touch()
+    with pytest.raises(ConfigError, match=r"a\.mcap: exists already"):
+        write_bag(tmp_path / "a.mcap", make_config(frames=2))
 
 
 def test_a_failed_recording_leaves_nothing_behind(tmp_path):

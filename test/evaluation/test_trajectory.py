@@ -235,6 +235,13 @@ def test_tum_files_keep_nanoseconds_and_poses(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["t.txt"]  # no temporary left
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    write_tum(tmp_path / "t.txt", winding_path(n=5))
+    text = (tmp_path / "t.txt").read_text().partition("\n")[2]  # no comment comes first
+    (tmp_path / "t.txt").write_text(text, encoding="utf-8-sig")
+    assert len(read_tum(tmp_path / "t.txt").stamps_ns) == 5
+
+
 def test_kitti_files_keep_poses(tmp_path: Path) -> None:
     path = winding_path(n=5)
     write_kitti(tmp_path / "k.txt", path)
