@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("superpoint_ros.msg", reason="needs the built messages: pip install .")
 
+from superpoint_ros.ros import transport_benchmark
+
 pytestmark = pytest.mark.ros
 
 
@@ -27,3 +29,14 @@ def test_nothing_is_lost(tmp_path, domain):
     result = json.loads(output.read_text())
     assert (result["sent"], result["received"], result["lost"]) == (40, 40, 0)
     assert result["publisher_memory"]["growth_mib"] < 20.0
+
+
+def test_a_subscriber_that_dies_at_once_is_told(monkeypatch, capsys, domain):
+    monkeypatch.setattr(transport_benchmark.sys, "executable", "/bin/false")
+    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
+        monkeypatch.setenv(name, "")  # set there, put back by the end of the test
+    try:
+        assert transport_benchmark.main(["--domain", str(domain), "--plain"]) == 1
+    finally:
+        transport_benchmark.rclpy.try_shutdown()
+    assert capsys.readouterr().err == "the subscriber failed, exit code 1\n"
