@@ -16,7 +16,7 @@ from superpoint_ros.config import ConfigError
 from superpoint_ros.engines.engine import EngineConfig
 from superpoint_ros.engines.onnx_file import INPUT, OUTPUTS, read_card
 from superpoint_ros.network.superpoint import DenseOutput
-from superpoint_ros.network.weights import WeightsError
+from superpoint_ros.network.weights import WeightsError, file_sha256
 
 _CPU, _CUDA, _TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 
@@ -25,8 +25,8 @@ class OnnxEngine:
     """ONNX Runtime, which takes TensorRT where it has it, else CUDA, else the CPU.
 
     The file computes in float32; TensorRT rounds to float16 unless the precision is fp32. What
-    TensorRT builds for a GPU and an image size, which takes minutes, is kept in the folder
-    $XDG_CACHE_HOME/superpoint_ros (~/.cache/superpoint_ros).
+    TensorRT builds for a GPU and an image size, which takes minutes, is kept in a folder of this
+    file in $XDG_CACHE_HOME/superpoint_ros (~/.cache/superpoint_ros).
 
     Attributes:
         card: The model card in the file.
@@ -46,7 +46,7 @@ class OnnxEngine:
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
         options.intra_op_num_threads = torch.get_num_threads()
-        providers = choose_providers(config, onnxruntime.get_available_providers())
+        providers = choose_providers(config, onnxruntime.get_available_providers(), path)
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers)
         except Exception as error:  # of its own, without a common base
@@ -78,15 +78,17 @@ class OnnxEngine:
         return DenseOutput(*(torch.from_numpy(output) for output in outputs))
 
 
-def choose_providers(config: EngineConfig, available: list[str]) -> list[Any]:
+def choose_providers(config: EngineConfig, available: list[str], path: Path) -> list[Any]:
     """Return ONNX Runtime's execution providers, the first choice first.
 
     Args:
         config: Its device and precision count.
         available: What this ONNX Runtime was built with.
+        path: Of the ONNX file; where TensorRT is to run it, its folder in the cache is made.
 
     Raises:
         ConfigError: The device or precision is not to be had.
+        OSError: The file cannot be read, or the folder made.
     """
     kind, _, index = config.device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (index and (kind != "cuda" or not index.isdigit())):
@@ -107,11 +109,14 @@ def choose_providers(config: EngineConfig, available: list[str]) -> list[Any]:
     device = {"device_id": int(index or 0)}
     providers: list[Any] = [(_CUDA, device), _CPU]
     if has_tensorrt:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        # What is kept there is told apart by graph and GPU, not by weights (onnxruntime #6455).
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = cache / "superpoint_ros" / file_sha256(path)[:16]
+        folder.mkdir(parents=True, exist_ok=True)
         settings = {
             "trt_fp16_enable": config.precision != "fp32",
             "trt_engine_cache_enable": True,
-            "trt_engine_cache_path": str(Path(cache) / "superpoint_ros"),
+            "trt_engine_cache_path": str(folder),
         }
         providers.insert(0, (_TENSORRT, {**device, **settings}))
     return providers

@@ -178,23 +178,34 @@ CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 HOST = "CPUExecutionProvider"
 
 
-def test_providers_on_a_cpu() -> None:
-    assert choose_providers(EngineConfig(), [HOST]) == [HOST]
-    assert choose_providers(EngineConfig(device="cpu"), [TENSORRT, CUDA, HOST]) == [HOST]
+def test_providers_on_a_cpu(exported: Path) -> None:
+    assert choose_providers(EngineConfig(), [HOST], exported) == [HOST]
+    at_home = EngineConfig(device="cpu")
+    assert choose_providers(at_home, [TENSORRT, CUDA, HOST], exported) == [HOST]
 
 
-def test_providers_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert choose_providers(EngineConfig(), [CUDA, HOST]) == [(CUDA, {"device_id": 0}), HOST]
+def test_providers_on_a_gpu(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cuda_only = choose_providers(EngineConfig(), [CUDA, HOST], exported)
+    assert cuda_only == [(CUDA, {"device_id": 0}), HOST]
     config = EngineConfig(device="cuda:1")
-    tensorrt, cuda, cpu = choose_providers(config, [TENSORRT, CUDA, HOST])
+    tensorrt, cuda, cpu = choose_providers(config, [TENSORRT, CUDA, HOST], exported)
     assert (cuda, cpu) == ((CUDA, {"device_id": 1}), HOST)
     assert tensorrt[0] == TENSORRT
     assert tensorrt[1]["device_id"] == 1
     assert tensorrt[1]["trt_fp16_enable"]
-    assert tensorrt[1]["trt_engine_cache_path"] == str(tmp_path / "superpoint_ros")
-    exact = choose_providers(EngineConfig(precision="fp32"), [TENSORRT, CUDA, HOST])
+    folder = Path(tensorrt[1]["trt_engine_cache_path"])
+    assert folder.is_dir()
+    assert folder.parent == tmp_path / "cache" / "superpoint_ros"
+    exact = choose_providers(EngineConfig(precision="fp32"), [TENSORRT, CUDA, HOST], exported)
     assert not exact[0][1]["trt_fp16_enable"]
+    # Of another file of the same name nothing is taken.
+    other = tmp_path / exported.name
+    other.write_bytes(exported.read_bytes() + b"\n")
+    again = choose_providers(config, [TENSORRT, CUDA, HOST], other)
+    assert again[0][1]["trt_engine_cache_path"] != str(folder)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +219,9 @@ def test_providers_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         ({"precision": "fp16"}, "needs TensorRT"),
     ],
 )
-def test_what_it_cannot_be(settings: dict[str, str], message: str) -> None:
+def test_what_it_cannot_be(exported: Path, settings: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        choose_providers(EngineConfig(**settings), [HOST])
+        choose_providers(EngineConfig(**settings), [HOST], exported)
 
 
 has_cuda = CUDA in onnxruntime.get_available_providers()
