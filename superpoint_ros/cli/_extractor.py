@@ -51,13 +51,19 @@ def add_extractor_arguments(parser: argparse.ArgumentParser) -> None:
     add_scales(group)
 
 
-def add_weights(parser: argparse._ActionsContainer) -> None:
-    """Declare the weights of the network, as `find_weights` takes them."""
+def add_weights(parser: argparse._ActionsContainer, with_exported: bool = True) -> None:
+    """Declare the weights of the network, as `find_weights` takes them.
+
+    Args:
+        parser: Where to declare.
+        with_exported: Whether a .onnx file of `superpoint export` will do.
+    """
+    exported = ", one of `superpoint export`," if with_exported else ""
     parser.add_argument(
         "--weights",
         metavar="FILE",
         default="",
-        help="a .safetensors file, one of `superpoint export`, or small (default: full)",
+        help=f"a .safetensors file{exported} or small (default: full)",
     )
 
 

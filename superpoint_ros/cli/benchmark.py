@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=30, help="per row (default: 30)")
     parser.add_argument("--warmup", type=int, default=3, help="untimed frames per row")
     parser.add_argument("--image", metavar="FILE", default="", help="resized to each size")
-    add_weights(parser)
+    add_weights(parser, with_exported=False)
     parser.add_argument(
         "--onnx", metavar="FILE", default="", help="measure this file of superpoint export, too"
     )

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="warped views that labels are voted by (default: 1 10 100)",
     )
-    add_weights(parser)
+    add_weights(parser, with_exported=False)
     parser.add_argument(
         "--config",
         metavar="YAML",

@@ -9,7 +9,7 @@
 Input: images (B, 1, H, W) float32, grey in [0, 1], H and W multiples of 8; B, H and W are free.
 Outputs: logits (B, 65, H / 8, W / 8), before the softmax, whose last class is "no keypoint in this
 cell"; dense_descriptors (B, D, H / 8, W / 8), of unit length. What makes keypoints of them is not
-in the file: our nodes and commands take it wherever they take weights, and do that themselves.
+in the file: our nodes, and commands whose --weights say so, take it for weights and do that.
 To write it needs onnx and onnxscript, to run it onnxruntime; where that is installed, too, the
 outputs are compared with PyTorch's.
 """
@@ -20,6 +20,8 @@ import argparse
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from superpoint_ros.cli._extractor import add_weights
 
 if TYPE_CHECKING:
     from superpoint_ros.network.superpoint import SuperPoint
@@ -34,12 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="superpoint.onnx",
         help="to write (default: superpoint.onnx)",
     )
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        default="",
-        help="a .safetensors file, or small (default: full)",
-    )
+    add_weights(parser, with_exported=False)
     parser.add_argument("--json", metavar="FILE", default="", help="write a summary there")
 
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", metavar="DIR", default="", help="folder of frames, names in order of time"
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the run")
-    add_weights(parser)
+    add_weights(parser, with_exported=False)
     parser.add_argument(
         "--image", metavar="TOPIC", default="", help="image topic of the bag (default: detected)"
     )

@@ -174,6 +174,32 @@ def test_mistakes_are_one_line_and_exit_code_2(
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "finetune --images {f} --out {t}",
+        "evaluate adaptation {f}",
+        "benchmark --frames 1",
+        "export {t}/x.onnx",
+        "extract {f}/a.png",
+    ],
+)
+def test_help_offers_exported_weights_only_where_they_are_taken(
+    folder: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the five only `extract` runs ONNX Runtime; the others named .onnx files all the same."""
+    file = tmp_path / "weights.onnx"
+    file.write_bytes(b"not really")
+    argv = command.format(f=folder, t=tmp_path).split()
+    assert main([*argv, "--weights", str(file)]) == 2
+    wants_safetensors = "safetensors file" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*argv, "--help"])
+    weights = " ".join(capsys.readouterr().out.partition("  --weights FILE")[2].split())
+    assert weights.startswith("a .safetensors file")
+    assert ("export`" in weights.partition("(default: full)")[0]) != wants_safetensors
+
+
 def test_two_weights_of_one_name_are_both_measured(folder, tmp_path):
     """`evaluate synthetic` and `robustness` (then `rotation`) measured only the last one."""
     copy = tmp_path / "w.safetensors"
