@@ -3,8 +3,8 @@
 """Measure what Homographic Adaptation adds to a detector's repeatability (the paper's Fig. 6).
 
 Photos of the training's validation split are warped twice; both views are labelled as the stage
-pseudo-labels would, from 1 view (the detector itself), 10, 100 ... warped views each, and the
-labels of the two are compared. 100 views of a pair take about 10 s on a CPU.
+relabel would (--config: as another), from 1 view (the detector itself), 10, 100 ... warped views
+each, and the labels of the two are compared. 100 views of a pair take about 10 s on a CPU.
 
     superpoint evaluate adaptation PHOTOS --views 1 10 100 --count 10 --plot gain.png
 """
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="YAML",
         default="",
-        help="how to label, as for pseudo-labels (default: relabel.yaml, shipped)",
+        help="how to label, such as pseudo_labels.yaml (default: relabel.yaml, shipped)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--plot", metavar="FILE", default="", help="write a picture of it there")
