@@ -12,7 +12,8 @@ images/ with calib.yaml); sensor and topics are detected, each can be given inst
     superpoint evaluate bag recording.mcap --curves drops,exposure
     superpoint evaluate bag rendered.mcap --pieces 20
 
-A recording that cannot be run is named, the others go on, and the exit code is 1.
+Of several recordings one that cannot be run is named, the others go on, and the exit code is 1;
+of a single one it is 2.
 """
 
 from __future__ import annotations
