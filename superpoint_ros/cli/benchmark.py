@@ -55,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "fp32", "bf16", "fp16"),
         help="torch engines to measure beside eager (default: auto)",
     )
-    parser.add_argument("--keypoints", type=int, default=1000, help="at most per image")
+    parser.add_argument(
+        "--keypoints", type=int, default=1000, help="at most per image (default: 1000)"
+    )
     parser.add_argument("--frames", type=int, default=30, help="per row (default: 30)")
     parser.add_argument("--warmup", type=int, default=3, help="untimed frames per row")
     parser.add_argument("--image", metavar="FILE", default="", help="resized to each size")
@@ -78,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="FRAMES",
         default=0,
-        help="instead, time the odometry on so many rendered stereo pairs, the network apart",
+        help="instead, time the odometry on so many rendered stereo pairs, the network apart; of "
+        "the options above --weights, --device and --keypoints count",
     )
     parser.add_argument(
         "--round",
