@@ -82,8 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         metavar="FILE",
         default="",
-        help="small, wide: weights to learn from; full, small: those shipped (default: "
-        "superpoint.safetensors of the run; wide: the network itself)",
+        help="small, wide (all: for its wide): weights to learn from; full, small: those shipped "
+        "(default: superpoint.safetensors of the run; wide: the network itself)",
     )
     parser.add_argument(
         "--from",  # not --start: torchrun would take it for one of its own
