@@ -126,7 +126,9 @@ CHANNELS = (
         "covariances: of the pose along the axes of odom, drift since the start included, of the "
         "twist along those of the child (mono: in map units; its scale drifts, too)",
     ),
-    Channel("tracker_node", "out", "path", "nav_msgs/Path", "the last poses, bounded"),
+    Channel(
+        "tracker_node", "out", "path", "nav_msgs/Path", "the last poses, bounded; while subscribed"
+    ),
     Channel(
         "tracker_node",
         "out",
@@ -153,7 +155,8 @@ CHANNELS = (
         "out",
         "status",
         "superpoint_ros/TrackerStatus",
-        "state, counts and latency of every frame that the odometry took",
+        "state, counts and latency of every frame that the odometry took; while paused of every "
+        "one that comes",
     ),
     Channel(
         "tracker_node",
@@ -177,7 +180,7 @@ CHANNELS = (
         "reset_odom_to_pose",
         "superpoint_ros/ResetPose",
         "start anew with the base at a pose in odom (without a base: the camera, x where it "
-        "looks); refused before TF knows the camera",
+        "looks); refused before TF knows the camera, and in homography mode",
     ),
     Channel("tracker_node", "service", "pause_odom", "std_srvs/Empty", "ignore frames"),
     Channel("tracker_node", "service", "resume_odom", "std_srvs/Empty", "go on"),
