@@ -32,7 +32,8 @@ class KeyframeConfig(Config):
     min_interval: int = option(2, "Fewest frames between keyframes.", minimum=1, maximum=1000)
     max_interval: int = option(
         20,
-        "Frames after which an eighth of the motion below makes a keyframe due.",
+        "Frames after which an eighth of max_rotation_deg or max_translation_ratio makes a "
+        "keyframe due.",
         minimum=1,
         maximum=100000,
     )
