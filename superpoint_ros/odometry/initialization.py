@@ -86,7 +86,7 @@ class InitializationConfig(Config):
         maximum=10000.0,
     )
     max_reference_age: int = option(
-        90, "Frames after which a new first view is taken.", minimum=2, maximum=10000
+        90, "Frames for which a view may be the first of a map.", minimum=2, maximum=10000
     )
     essential: EssentialConfig = dataclasses.field(default_factory=EssentialConfig)
     homography: HomographyConfig = dataclasses.field(default_factory=HomographyConfig)
