@@ -56,7 +56,7 @@ def add_source_arguments(parser: argparse.ArgumentParser, with_truth: bool = Tru
             metavar=("METRES", "DEGREES"),
             default=(0.0, 0.0),
             help="standard deviation of the ground truth's own error along and about each axis; "
-            "NEES allows for it (default: exact)",
+            "NEES, which replay has none of, allows for it (default: exact)",
         )
     group.add_argument(
         "--depth-units-per-metre",
