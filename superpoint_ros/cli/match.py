@@ -29,9 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", default="", help="write a picture of the matches")
     parser.add_argument("--json", metavar="FILE", default="", help="write matches and homography")
     parser.add_argument(
-        "--ratio", type=float, help="largest ratio of best to second-best distance; 1: off"
+        "--ratio",
+        type=float,
+        help="largest ratio of best to second-best distance (default: 1, off)",
     )
-    parser.add_argument("--min-similarity", type=float, help="smallest cosine of a match; -1: off")
+    parser.add_argument(
+        "--min-similarity", type=float, help="smallest cosine of a match (default: -1, off)"
+    )
     parser.add_argument(
         "--ransac-px", type=float, help="largest error of an inlier, pixels (default: 3)"
     )
