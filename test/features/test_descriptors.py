@@ -43,6 +43,17 @@ def test_cell_centre_returns_the_cell() -> None:
         torch.testing.assert_close(sampled, dense.flatten(2).transpose(1, 2), atol=1e-4, rtol=0)
 
 
+def test_only_bicubic_looks_two_cells_away() -> None:
+    dense = torch.zeros(1, 2, 6, 10)
+    dense[:, 1], dense[:, 0, 2, 5] = 1.0, 1.0  # cell (5, 2) differs from all others
+    away = torch.tensor([[[8 * 5 + 3.5 + 12.0, 8 * 2 + 3.5], [8 * 5 + 3.5, 8 * 2 + 3.5 - 12.0]]])
+    bilinear, bicubic = (
+        sample_descriptors(dense, away, SIZE_HW, name)[0, :, 0] for name in ("bilinear", "bicubic")
+    )
+    torch.testing.assert_close(bilinear, torch.zeros(2))
+    assert (bicubic < -0.05).all()  # its kernel is negative there
+
+
 def test_border_pixels_hold_the_outermost_value_at_unit_length() -> None:
     dense = functional.normalize(
         torch.randn(1, 16, 6, 10, generator=torch.Generator().manual_seed(0)), dim=1

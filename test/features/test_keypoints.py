@@ -82,6 +82,12 @@ def test_border() -> None:
     assert found(dots((2, 2, 0.5)), config, size_hw=(8, 8)) == []  # nothing but border
 
 
+def test_the_border_is_that_of_the_image_not_of_its_padding() -> None:
+    config = replace(PLAIN, border_px=4)  # of an image of 45 x 75
+    heatmap = dots((70, 20, 0.5), (71, 20, 0.9), (30, 40, 0.4), (30, 41, 0.8))
+    assert found(heatmap, config, size_hw=(45, 75)) == [(70, 20, 0.5), (30, 40, 0.4)]
+
+
 def test_padding_neither_wins_nor_suppresses() -> None:
     # The real image is 45 x 75; the strongest responses lie in the padding beside a weak corner.
     config = replace(PLAIN, nms_radius=4, max_keypoints=1, refinement_radius=2)

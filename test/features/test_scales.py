@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from superpoint_ros.features.descriptors import sample_descriptors
 from superpoint_ros.features.scales import mean_descriptors, mean_heatmap, shrink_images
 from superpoint_ros.network.cells import cell_centres
 
@@ -29,6 +30,21 @@ def test_views_are_whole_cells(
     assert shrunk.shape == (2, *expected_hw)
     assert shrunk.dtype == np.uint8
     assert (shrunk == 7).all()
+
+
+def test_a_smaller_view_averages_what_it_no_longer_resolves() -> None:
+    stripes = np.zeros((1, 32, 48), np.uint8)
+    stripes[:, :, ::2] = 200
+    np.testing.assert_array_equal(shrink_images(stripes, 0.5), np.full((1, 16, 24), 100))
+
+
+def test_views_are_read_with_the_interpolation_asked_for() -> None:
+    dense = torch.randn(1, 16, 6, 10, generator=torch.Generator().manual_seed(0))
+    keypoints = torch.tensor([[[21.0, 17.5], [44.2, 30.0]]])
+    for name in ("bilinear", "bicubic"):
+        alone = sample_descriptors(dense, keypoints, (48, 80), name)
+        twice = mean_descriptors([dense, dense], [1.0, 0.5], keypoints, (48, 80), name)
+        torch.testing.assert_close(twice, alone)
 
 
 def test_one_view_is_itself() -> None:
