@@ -91,6 +91,8 @@ def test_matrix_equals_points(rng: np.random.Generator) -> None:
 
 
 def test_longer_side() -> None:
+    assert fit_longer_side((336, 501), 250) == (168, 250)  # 167.7
+    assert fit_longer_side((501, 336), 250) == (250, 168)
     assert fit_longer_side((480, 640), 320) == (240, 320)
     assert fit_longer_side((640, 427), 320) == (320, 214)
     assert fit_longer_side((2, 4000), 100) == (1, 100)

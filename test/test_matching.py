@@ -123,6 +123,25 @@ def test_matches_along_rows_equal_the_definition(
     assert list(map(tuple, pairs.tolist())) == match_by_loops(a, b, config, candidates)
 
 
+@pytest.mark.parametrize("dense_share", [0.0, 2.0])
+def test_what_lies_just_on_a_limit_is_allowed(
+    dense_share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "_DENSE_SHARE", dense_share)
+    count = 6
+    a = Features(np.zeros((count, 2), np.float32), np.ones(count), np.eye(count), SIZE_HW)
+    places = np.array([[15.0, 20], [5, 20], [10, 25], [10, 15], [13, 24], [7, 16]])  # 5 px off
+    b = Features(places.astype(np.float32), np.ones(count), np.eye(count), SIZE_HW)
+    exact = MatchConfig(min_similarity=1.0)
+    predicted = np.tile([10.0, 20.0], (count, 1))
+    assert len(match_guided(a, b, predicted, 5.0, exact)) == count
+    assert len(match_guided(a, b, predicted, 4.99, exact)) == 0
+    assert len(match(a, b, exact)) == count
+    shifted = places + np.array([[4.0, 2], [4, -2], [8, 2], [8, -2], [3.9, 0], [8.1, 0]])
+    pairs = match_along_rows(a, b, shifted, places, 2.0, (4.0, 8.0), exact)
+    assert pairs[:, 0].tolist() == [0, 1, 2, 3]
+
+
 def test_guided_with_a_radius_each(rng: np.random.Generator) -> None:
     a = make_features(rng, 30)
     predicted = a.keypoints + np.array([6.0, 8.0])  # every true partner is 10 pixels off
