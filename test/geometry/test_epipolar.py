@@ -24,6 +24,19 @@ def views(rng: np.random.Generator, count: int = 200) -> tuple[np.ndarray, np.nd
     return project(points, K_A), project(se3.transform_points(T_B_A, points), K_B)
 
 
+def test_the_essential_matrix_of_a_motion_holds_for_what_both_cameras_see() -> None:
+    points = np.random.default_rng(6).uniform([-2, -1.5, 3], [2, 1.5, 8], (30, 3))
+    moved = se3.transform_points(T_B_A, points)
+    x_a, x_b = points / points[:, 2:], moved / moved[:, 2:]
+    E_b_a = essential_from_pose(T_B_A)
+    np.testing.assert_allclose(np.einsum("ni,ij,nj->n", x_b, E_b_a, x_a), 0.0, atol=1e-12)
+    assert np.linalg.norm(E_b_a) == pytest.approx(1.0)
+    assert np.abs(np.einsum("ni,ij,nj->n", x_a, E_b_a, x_b)).max() > 0.01  # no way round
+    turn = np.eye(4)
+    turn[:3, :3] = T_B_A[:3, :3]
+    assert not essential_from_pose(turn).any()
+
+
 def test_sampson_error_is_zero_on_the_line_and_the_distance_beside_it() -> None:
     # Pure motion along x: epipolar lines are rows, so one row off in one image is 1/sqrt(2).
     T = np.eye(4)
@@ -103,6 +116,21 @@ def test_refined_motion_errs_as_its_deviations_say() -> None:
         squares.append(error @ np.linalg.pinv(covariance, rcond=1e-9) @ error)
     assert np.mean(sigmas) == pytest.approx(0.3, rel=0.1)
     assert 4.0 < np.mean(squares) < 7.0  # 5 degrees of freedom; 95 of 100 such means: 4.1 to 6.0
+
+
+def test_a_refined_motion_has_unit_translation_however_long_that_of_its_start_is() -> None:
+    a, b = views(np.random.default_rng(7), 40)
+    start = T_B_A @ se3.exp(np.array([0.05, 0.05, -0.05, 0.005, -0.005, 0.002]))
+    truth = T_B_A.copy()
+    truth[:3, 3] /= np.linalg.norm(truth[:3, 3])
+    for length in (0.1, 10.0):
+        scaled = start.copy()
+        scaled[:3, 3] *= length
+        result = refine_motion(scaled, a, b, K_A, K_B, 20.0)
+        assert result is not None
+        np.testing.assert_allclose(result.T_b_a, truth, atol=1e-6)
+        for moved in motion_deviations(result.T_b_a, a, b, K_A, K_B):
+            assert np.linalg.norm(moved[:3, 3]) == pytest.approx(1.0, abs=1e-12)
 
 
 def five_numbers(T: np.ndarray, reference: np.ndarray) -> np.ndarray:

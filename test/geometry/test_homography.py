@@ -1,5 +1,6 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import cv2
 import numpy as np
 import pytest
 
@@ -82,6 +83,30 @@ def test_refinement_ends_at_the_exact_map() -> None:
     start = H_TRUE + np.array([[0.01, -0.01, 3.0], [0.01, 0.01, -2.0], [1e-5, 1e-5, 0.0]])
     refined = refine_homography(start, a, b, 20, huber_px=0.01)
     np.testing.assert_allclose(warp_points(refined, a[1:]), b[1:], atol=0.05)
+
+
+def test_refinement_ends_where_the_huber_loss_is_least() -> None:
+    """Between images of different size, in pixels of the second; wrong pairs all pull one way."""
+    zoom = np.diag([3.0, 3.0, 1.0])
+    a, b = pairs(np.random.default_rng(9), 60, 0.5)
+    b[:20] += [8.0, 3.0]
+    b *= 3.0
+    refined = refine_homography(zoom @ H_TRUE, a, b, 100, huber_px=2.0)
+
+    def cost(corners: np.ndarray) -> float:
+        H = cv2.getPerspectiveTransform(frame, corners.astype(np.float32))
+        error = np.linalg.norm(warp_points(H, a) - b, axis=1)
+        return float(np.where(error < 2.0, 0.5 * error**2, 2.0 * (error - 1.0)).sum())
+
+    frame = np.array([[0, 0], [639, 0], [639, 479], [0, 479]], np.float32)
+    found = warp_points(refined, frame)
+    for k in range(8):
+        step = np.zeros(8)
+        step[k] = 0.1
+        for moved in (found + step.reshape(4, 2), found - step.reshape(4, 2)):
+            assert cost(moved) > cost(found)
+    unmoved = refine_homography(zoom @ H_TRUE, a, b, 0, huber_px=2.0)
+    np.testing.assert_allclose(warp_points(unmoved, a), 3.0 * warp_points(H_TRUE, a))
 
 
 def test_the_same_input_gives_the_same_bits() -> None:

@@ -259,6 +259,99 @@ def test_landmarks_with_noisy_depth_do_not_shrink_the_way() -> None:
     assert (np.abs(noisy) < 2 * standard_error).all()
 
 
+def test_a_pose_and_its_error_do_not_depend_on_where_the_world_begins() -> None:
+    T_world_cam, points, covariance, pixels = noisy_landmarks(np.random.default_rng(12), 80)
+    T_map_world = se3.exp(np.array([4.0, -7.0, 2.0, 0.8, -1.1, 0.5]))
+    R = T_map_world[:3, :3]
+    sigma = 0.02 * points[:, 2]
+    options = {"depth": points[:, 2], "depth_sigma": sigma}
+    there = refine_pose(points, pixels, K, T_world_cam, point_covariance=covariance, **options)
+    here = refine_pose(
+        se3.transform_points(T_map_world, points), pixels, K, T_map_world @ T_world_cam,
+        point_covariance=R @ covariance @ R.T, **options,
+    )  # fmt: skip
+    assert there is not None
+    assert here is not None
+    np.testing.assert_allclose(here.T_world_cam, T_map_world @ there.T_world_cam, atol=1e-6)
+    np.testing.assert_allclose(here.to_noise, there.to_noise, atol=1e-6)
+    np.testing.assert_allclose(here.to_landmarks, there.to_landmarks @ R.T, atol=1e-5)
+    np.testing.assert_allclose(here.spread, there.spread, rtol=1e-4)
+
+
+def test_a_shutter_that_hardly_turns_leaves_the_pose_as_sure_as_none_does() -> None:
+    T_world_cam, points, pixels, _ = scene(np.random.default_rng(13), 60, 0.5)
+    rows = pixels[:, 1] / 479.0 - 0.5
+    none, hardly, freely = (
+        refine_pose(points, pixels, K, T_world_cam, row_fraction=rows, shutter_sigma=sigma)
+        for sigma in (0.0, 1e-6, 1.0)
+    )
+    assert none is not None
+    assert hardly is not None
+    assert freely is not None
+    np.testing.assert_allclose(hardly.covariance, none.covariance, rtol=1e-3, atol=1e-9)
+    assert np.trace(freely.covariance) > 1.2 * np.trace(none.covariance)
+
+
+def test_depths_pull_no_harder_than_the_true_noise_of_depth_allows() -> None:
+    """A fifth is too far by one configured sigma: five true ones. Their mean would be 0.2."""
+    rng = np.random.default_rng(14)
+    points = np.column_stack([rng.uniform(-0.05, 0.05, (100, 2)), rng.uniform(2.9, 3.1, 100)])
+    depth, sigma = points[:, 2].copy(), np.full(100, 0.01)
+    depth[:20] += 0.01
+    result = refine_pose(
+        points, project(points, K), K, np.eye(4), depth=depth, depth_sigma=sigma,
+        noise_scale=np.array([1.0, 0.2]),
+    )  # fmt: skip
+    assert result is not None
+    # In Huber's linear part: 1.96 times 0.2 of a sigma, over the four fifths that pull back.
+    assert -result.T_world_cam[2, 3] == pytest.approx(0.25 * 1.96 * 0.2 * 0.01, rel=0.2)
+
+
+def test_depths_that_are_wrong_by_many_sigmas_have_no_say() -> None:
+    """Beyond three gates, 5.9 configured sigmas, whatever the true noise is."""
+    rng = np.random.default_rng(15)
+    points = np.column_stack([rng.uniform(-0.05, 0.05, (60, 2)), rng.uniform(2.9, 3.1, 60)])
+    pixels, sigma = project(points, K), np.full(60, 0.01)
+    unknown, wrong = points[:, 2].copy(), points[:, 2].copy()
+    unknown[:20], wrong[:20] = np.nan, wrong[:20] + 0.08
+    for noise_scale in (np.ones(2), np.full(2, 2.0)):
+        without, spoiled = (
+            refine_pose(
+                points, pixels, K, np.eye(4), depth=depth, depth_sigma=sigma,
+                noise_scale=noise_scale,
+            )
+            for depth in (unknown, wrong)
+        )  # fmt: skip
+        assert without is not None
+        assert spoiled is not None
+        np.testing.assert_allclose(spoiled.T_world_cam, without.T_world_cam, atol=1e-8)
+
+
+def test_a_keypoint_on_which_huber_pulls_steadily_hardly_answers_to_its_noise() -> None:
+    rng = np.random.default_rng(16)
+    T_world_cam, points, pixels, _ = scene(rng, 80, 0.0)
+    points[1], pixels[1] = points[0], pixels[0]  # a twin
+    pixels[1, 0] += 1.5  # within the gate, but 7.5 of the true sigmas
+    result = refine_pose(points, pixels, K, T_world_cam, noise_scale=np.array([0.2, 1.0]))
+    assert result is not None
+    assert result.inliers.all()
+    answers = np.linalg.norm(result.to_noise[:, :, 0], axis=0)
+    assert answers[1] < 0.1 * answers[0]
+
+
+def test_the_spread_of_what_fits_is_in_units_of_its_noise() -> None:
+    rng = np.random.default_rng(17)
+    T_world_cam, points, pixels, depth = scene(rng, 400, 0.2)
+    pixels[:80] += 30.0  # outliers do not count
+    sigma = 0.02 * depth
+    measured = depth + rng.normal(0, 0.5, 400) * sigma
+    result = refine_pose(
+        points, pixels, K, T_world_cam, PnpConfig(pixel_sigma=0.4), measured, sigma
+    )
+    assert result is not None
+    np.testing.assert_allclose(result.spread, [0.5, 0.5], rtol=0.1)
+
+
 @pytest.mark.parametrize("depth_follows_x", [0.0, 0.7])
 def test_a_pose_answers_to_noise_as_it_says(
     depth_follows_x: float, monkeypatch: pytest.MonkeyPatch
