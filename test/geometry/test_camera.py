@@ -106,7 +106,11 @@ def test_the_principal_point_stays() -> None:
 
 def test_no_distortion_and_no_points() -> None:
     camera = Camera(K, np.zeros(5))
-    np.testing.assert_array_equal(camera.undistort(grid()), grid())
+    pixels = grid()
+    for ideal in (camera.undistort(pixels), camera.distort(pixels)):
+        np.testing.assert_array_equal(ideal, grid())
+        ideal += 1.0
+        np.testing.assert_array_equal(pixels, grid())  # the caller's own stay
     assert Camera(K, np.array(PLUMB_BOB)).undistort(np.empty((0, 2))).shape == (0, 2)
 
 
@@ -223,11 +227,22 @@ def test_a_window_of_the_sensor_and_binned_pixels() -> None:
         whole._to_normalized(whole.undistort(on_sensor)),
         atol=1e-9,
     )
+    np.testing.assert_allclose(part.P[:, :3], part.K, atol=1e-9)
     assert part.P[0, 3] / part.P[0, 0] == pytest.approx(whole.P[0, 3] / whole.P[0, 0])
     rectified = Camera.from_message(
         message(p=P.ravel().tolist(), roi=roi, binning_x=2, binning_y=4), is_rectified=True
     )
     np.testing.assert_allclose(rectified.K, part.K, atol=1e-9)
+
+
+def test_the_outline_of_hardly_any_distortion_runs_through_the_outermost_pixels() -> None:
+    camera = Camera(np.array([[390.0, 0, 320], [0, 391, 240], [0, 0, 1]]), np.full(4, 1e-9))
+    outline = camera.outline((480, 640))
+    assert outline is not None
+    np.testing.assert_allclose(outline.min(axis=0), [0.0, 0.0], atol=1e-3)
+    np.testing.assert_allclose(outline.max(axis=0), [639.0, 479.0], atol=1e-3)
+    x, y = (outline - camera.K[:2, 2]).T
+    assert (np.diff(np.arctan2(y, x)) > 0).all()
 
 
 def test_rectified_images_have_the_projection_of_their_camera_info() -> None:

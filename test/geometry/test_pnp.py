@@ -1,5 +1,7 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import statistics
+
 import numpy as np
 import pytest
 
@@ -337,6 +339,44 @@ def test_a_keypoint_on_which_huber_pulls_steadily_hardly_answers_to_its_noise() 
     assert result.inliers.all()
     answers = np.linalg.norm(result.to_noise[:, :, 0], axis=0)
     assert answers[1] < 0.1 * answers[0]
+
+
+@pytest.mark.parametrize("along", [[1, 0, 0], [0, 1, 0], [1, 1, 0], [1, -1, 0], [0, 0, 1]])
+def test_a_landmark_may_be_seen_where_its_own_error_puts_it(along: list[int]) -> None:
+    """There it is no outlier: it answers as its twin, which is seen where the map has it."""
+    rng = np.random.default_rng(18)
+    points = rng.uniform([-2, -1.5, 2], [2, 1.5, 6], (80, 3))
+    points[:2] = 0.0, 0.0, 3.0
+    direction = np.array(along) / np.linalg.norm(along)
+    covariance = np.tile(1e-10 * np.eye(3), (80, 1, 1))
+    # One of its sigmas, 8 of the pixels' or the depth's.
+    size = 0.02 * 8 if along[2] else 0.2 * 8 / K[0, 0] * 3.0
+    covariance[:2] += size**2 * np.outer(direction, direction)
+    pixels, depth = project(points, K), points[:, 2].copy()
+    turned = np.array([-direction[1], direction[0], 0.0])
+    across = turned if turned.any() else np.array([1.0, 0.0, 0.0])
+    answers = []
+    for shift in (direction, across):
+        seen, measured = pixels.copy(), depth.copy()
+        moved = points[:1] + 0.999 * (0.2 * 8 / K[0, 0] * 3.0 if shift[2] == 0 else size) * shift
+        seen[:1] = project(moved, K)
+        measured[0] = moved[0, 2]
+        result = refine_pose(
+            points, seen, K, np.eye(4), PnpConfig(), measured, np.full(80, 0.02),
+            point_covariance=covariance, noise_scale=np.array([0.2, 0.2]),
+        )  # fmt: skip
+        assert result is not None
+        columns = slice(2, 3) if shift[2] else slice(0, 2)
+        norms = np.linalg.norm(result.to_noise[:, :2, columns], axis=(0, 2))
+        answers.append(norms[0] / norms[1])
+    assert answers[0] == pytest.approx(1.0, abs=0.1)
+    assert answers[1] < 0.2
+
+
+def test_the_robust_spread_of_normal_numbers_is_their_standard_deviation() -> None:
+    normal = statistics.NormalDist(0.0, 0.3)
+    numbers = np.array([normal.inv_cdf((k + 0.5) / 4000) for k in range(4000)])
+    assert pnp.robust_spread(numbers) == pytest.approx(0.3, rel=0.01)
 
 
 def test_the_spread_of_what_fits_is_in_units_of_its_noise() -> None:

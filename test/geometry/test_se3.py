@@ -50,6 +50,31 @@ def test_quaternion_round_trip(twist: list[float]) -> None:
     np.testing.assert_allclose(se3.pose_from_quaternion(T[:3, 3], q), T, atol=1e-12)
 
 
+def test_angles_between_rotations_are_exact_from_nought_to_half_a_turn() -> None:
+    rng = np.random.default_rng(5)
+    angles = np.array([0.0, 1e-10, 1e-5, 0.3, np.pi / 2, 2.0, np.pi - 1e-5, np.pi])
+    R_a = np.array([se3.exp_so3(rng.normal(size=3)) for _ in angles])
+    axis = np.array([2.0, -1.0, 2.0]) / 3.0
+    R_b = R_a @ np.array([se3.exp_so3(angle * axis) for angle in angles])
+    np.testing.assert_allclose(se3.angles_between(R_a, R_b), angles, rtol=1e-5, atol=1e-15)
+
+
+def test_quaternions_are_of_unit_length_and_turn_the_short_way() -> None:
+    half = np.sqrt(0.5)
+    for turn, expected in (
+        ([0, 0, np.pi / 2], [0, 0, half, half]),
+        ([0, -np.pi / 2, 0], [0, -half, 0, half]),
+        ([3.0, 0, 0], [np.sin(1.5), 0, 0, np.cos(1.5)]),
+        ([-3.0, 0, 0], [-np.sin(1.5), 0, 0, np.cos(1.5)]),  # from the branch of the largest x
+        ([0, -3.0, 0], [0, -np.sin(1.5), 0, np.cos(1.5)]),
+        ([0, 0, -3.0], [0, 0, -np.sin(1.5), np.cos(1.5)]),
+    ):
+        R = se3.exp_so3(np.array(turn, float))
+        np.testing.assert_allclose(se3.quaternion_from_rotation(R), expected, atol=1e-12)
+    T = se3.pose_from_quaternion(np.zeros(3), np.array([0, 0, 3.0, 3.0]))  # of any length
+    np.testing.assert_allclose(T[:3, :3], se3.exp_so3(np.array([0, 0, np.pi / 2])), atol=1e-12)
+
+
 def test_covariance_in_parent_turns_both_blocks() -> None:
     # Camera z along the parent's x: uncertainty in depth becomes uncertainty in x.
     T_odom_cam = np.eye(4)

@@ -74,6 +74,30 @@ def test_known_extrinsics_rectify_turned_cameras(points, distortion):
     check(pair, points, T_LEFT_RIGHT)
 
 
+def test_the_rectified_image_looks_between_the_two_cameras():
+    pair = StereoPair.from_extrinsics(make_camera(K), make_camera(K_RIGHT), T_LEFT_RIGHT)
+    up_or_down = [R[1, 2] for R in (pair.R_rect_left, pair.R_rect_right)]  # of the optical axes
+    assert abs(up_or_down[0]) > 0.01
+    assert sum(up_or_down) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_ray_behind_the_rectified_image_is_nowhere_in_it():
+    turned = se3.exp(np.array([0.1, 0.0, 0.0, 0.0, 0.7, 0.0]))  # so the left turns by 0.35
+    pair = StereoPair.from_extrinsics(make_camera(K), make_camera(K_RIGHT), turned)
+    angles = np.array([-1.1, -1.3, 1.3])
+    pixels = np.column_stack([K[0, 2] + K[0, 0] * np.tan(angles), np.full(3, K[1, 2])])
+    assert np.isnan(pair.rectify_left(pixels)).all(axis=1).tolist() == [False, True, False]
+
+
+def test_noise_of_depth_is_along_the_left_camera_s_own_axis_too():
+    pair = StereoPair.from_extrinsics(make_camera(K), make_camera(K_RIGHT), T_LEFT_RIGHT)
+    pixels, disparity = np.array([[600.0, 40.0], [30.0, 330.0]]), np.array([20.0, 5.0])
+    depth, sigma = pair.depth(pixels, disparity, np.array([0.5, 2.0]))
+    less, _ = pair.depth(pixels, disparity - 1e-5, 1.0)
+    np.testing.assert_allclose(sigma, (less - depth) / 1e-5 * [0.5, 2.0], rtol=1e-4)
+    assert np.abs(depth / (pair.focal_baseline / disparity) - 1.0).min() > 0.01  # turned back
+
+
 def test_rotation_and_projection_of_camera_info_do_the_same(points):
     # What a stereo calibration writes: its own rotations, and P of another focal length.
     known = StereoPair.from_extrinsics(make_camera(K), make_camera(K_RIGHT), T_LEFT_RIGHT)

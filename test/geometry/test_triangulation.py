@@ -20,6 +20,15 @@ def test_back_projection_inverts_projection() -> None:
     assert np.isnan(project(np.array([[0.0, 0.0, -1.0]]), K)).all()
 
 
+def test_a_skewed_image_is_projected_and_back_as_its_matrix_says() -> None:
+    skewed = K + np.array([[0, 30.0, 0], [0, 0, 0], [0, 0, 0]])
+    points = np.array([[0.5, -0.2, 2.0], [-1.0, 0.3, 5.0]])
+    homogeneous = points @ skewed.T
+    pixels = project(points, skewed)
+    np.testing.assert_allclose(pixels, homogeneous[:, :2] / homogeneous[:, 2:])
+    np.testing.assert_allclose(back_project(pixels, points[:, 2], skewed), points)
+
+
 def test_exact_views_give_the_points_and_their_parallax() -> None:
     rng = np.random.default_rng(1)
     T_world_a = se3.exp(np.array([5.0, 6, 7, 0.3, -0.2, 0.1]))
@@ -81,6 +90,7 @@ def test_parallel_rays_meet_nowhere() -> None:
     pixels = np.array([[K[0, 2], K[1, 2]]])
     result = triangulate(np.eye(4), right, pixels, pixels, K, K)
     assert np.isnan(result.points_world).all()
+    assert np.isinf(result.error_px).all()
     assert not result.good(-1.0, np.inf).any()
 
 
