@@ -90,6 +90,13 @@ def test_matrix_equals_points(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(mapped, scale_points(points, (96, 160), (41, 77)))
 
 
+def test_scaled_points_keep_their_float_type_and_whole_pixels_become_fractions() -> None:
+    for dtype, expected in ((np.float32, np.float32), (np.float64, np.float64), (int, np.float64)):
+        scaled = scale_points(np.array([[1, 2]], dtype), (96, 160), (48, 80))
+        assert scaled.dtype == expected
+        assert scaled.tolist() == [[0.25, 0.75]]
+
+
 def test_longer_side() -> None:
     assert fit_longer_side((336, 501), 250) == (168, 250)  # 167.7
     assert fit_longer_side((501, 336), 250) == (250, 168)

@@ -8,6 +8,7 @@ from superpoint_ros.network.cells import (
     cell_centres,
     logits_to_heatmap,
     normalise_pixels,
+    pixel_grid,
 )
 
 SIZE_HW = (48, 80)
@@ -39,6 +40,19 @@ def test_centre_of_a_cell() -> None:
     centres = cell_centres(SIZE_HW)
     assert centres.shape == (6, 10, 2)
     assert centres[5, 9].tolist() == [75.5, 43.5]
+
+
+def test_a_grid_holds_x_and_y_of_every_pixel() -> None:
+    grid = pixel_grid(SIZE_HW)
+    assert grid.shape == (48, 80, 2)
+    assert grid[5, 9].tolist() == [9.0, 5.0]
+
+
+def test_normalised_pixels_are_float32_whatever_they_were() -> None:
+    pixels = torch.tensor([[79.0, 0.0], [1.0, 47.0]])
+    for dtype in (torch.float16, torch.int64):
+        normalised = normalise_pixels(pixels.to(dtype), SIZE_HW)
+        assert torch.equal(normalised, normalise_pixels(pixels, SIZE_HW))
 
 
 def test_normalised_corners() -> None:
