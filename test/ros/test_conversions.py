@@ -48,7 +48,9 @@ def over_the_wire(message):
 
 def test_stamps():
     assert conversions.stamp_to_ns(HEADER.stamp) == 1_700_000_000_123_456_789
-    assert conversions.stamp_to_ns(conversions.ns_to_stamp(999_999_999)) == 999_999_999
+    # Just before a full second, where a float of so many seconds is the next one already.
+    for stamp_ns in (999_999_999, 1_699_999_999_999_999_999, 1_700_000_000_000_000_000):
+        assert conversions.stamp_to_ns(conversions.ns_to_stamp(stamp_ns)) == stamp_ns
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("f32", 0.0), ("f16", 2.5e-4), ("u8", 4e-3)])
@@ -132,6 +134,25 @@ def test_malformed_features(rng, field, value, words):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "edges", [[[-0.5, 10.0], [79.5, 10.0]], [[10.0, -0.5], [10.0, 47.5]]], ids=["x", "y"]
+)
+def test_keypoints_reach_to_the_edge_of_the_outermost_pixels(rng, edges):
+    features = random_features(rng, count=2)
+    outwards = np.sign(np.array(edges) - 20.0) * (np.abs(np.diff(edges, axis=0)) > 0)
+    for step, is_inside in ((0.0, True), (0.1, False)):
+        for row in range(2):
+            features.keypoints[:] = 20.0
+            features.keypoints[row] = edges[row] + step * outwards[row]
+            message = conversions.features_to_message(features, HEADER)
+            if is_inside:
+                back = conversions.features_from_message(message)
+                np.testing.assert_array_equal(back.keypoints, features.keypoints)
+                continue
+            with pytest.raises(MessageError, match="outside the image of 80 x 48"):
+                conversions.features_from_message(message)
+
+
 def test_u8_needs_its_scales(rng):
     message = conversions.features_to_message(random_features(rng), HEADER, "u8")
     message.descriptor_scales = array.array("f")
@@ -199,8 +220,19 @@ def test_clouds(rng):
     cloud = over_the_wire(conversions.features_to_cloud(features, HEADER))
     assert [field.name for field in cloud.fields] == ["x", "y", "z", "score"]
     assert (cloud.width, cloud.point_step, cloud.row_step) == (50, 16, 800)
+    order = ">" if cloud.is_bigendian else "<"
+    as_said = np.dtype(
+        {
+            "names": [field.name for field in cloud.fields],
+            "formats": [f"{order}f4"] * 4,
+            "offsets": [field.offset for field in cloud.fields],
+            "itemsize": cloud.point_step,
+        }
+    )
+    np.testing.assert_array_equal(np.frombuffer(cloud.data, as_said)["score"], features.scores)
     columns = conversions.cloud_to_columns(cloud)
     np.testing.assert_array_equal(columns[:, :2], features.keypoints)
+    np.testing.assert_array_equal(columns[:, 2], 0.0)
     np.testing.assert_array_equal(columns[:, 3], features.scores)
     points = rng.standard_normal((7, 3))
     cloud = over_the_wire(conversions.points_to_cloud(points, HEADER))
@@ -288,18 +320,31 @@ def test_poses_and_odometry(rng):
         conversions.transform_from_message(stamped.transform), T, atol=1e-12
     )
     assert (stamped.header.frame_id, stamped.child_frame_id) == ("camera_optical", "base")
-    covariance = np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    twist = np.arange(6.0)
+    root = rng.standard_normal((6, 6))
+    covariance, twist = root @ root.T, np.arange(1.0, 7.0)
     message = over_the_wire(
-        conversions.odometry_to_message(T, covariance, twist, covariance, HEADER, "base")
+        conversions.odometry_to_message(T, covariance, twist, 2.0 * covariance, HEADER, "base")
     )
-    R = T[:3, :3]
-    expected = R @ np.diag([1.0, 2.0, 3.0]) @ R.T
-    np.testing.assert_allclose(message.pose.covariance.reshape(6, 6)[:3, :3], expected)
-    np.testing.assert_allclose(message.twist.covariance.reshape(6, 6), covariance)
-    assert (message.twist.twist.linear.z, message.twist.twist.angular.x) == (2.0, 3.0)
-    unknown = conversions.odometry_to_message(T, None, None, None, HEADER, "base")
-    assert unknown.pose.covariance[0] == conversions.UNKNOWN_VARIANCE
+    assert (message.header, message.child_frame_id) == (HEADER, "base")
+    np.testing.assert_allclose(conversions.pose_from_message(message.pose.pose), T, atol=1e-12)
+    # ROS has the pose's along the axes of odom, and the twist with its own along those of base.
+    turn = np.kron(np.eye(2), T[:3, :3])
+    np.testing.assert_allclose(
+        message.pose.covariance.reshape(6, 6), turn @ covariance @ turn.T, atol=1e-12
+    )
+    np.testing.assert_allclose(message.twist.covariance.reshape(6, 6), 2.0 * covariance)
+    linear, angular = message.twist.twist.linear, message.twist.twist.angular
+    assert [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z] == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_not_known_of_a_pose_or_twist_is_said_to_be_unknown():
+    unknown = conversions.UNKNOWN_VARIANCE * np.eye(6)
+    for twist, twist_covariance in ((None, None), (None, np.eye(6)), (np.ones(6), None)):
+        message = conversions.odometry_to_message(
+            np.eye(4), None, twist, twist_covariance, HEADER, "base"
+        )
+        np.testing.assert_array_equal(message.pose.covariance.reshape(6, 6), unknown)
+        np.testing.assert_array_equal(message.twist.covariance.reshape(6, 6), unknown)
 
 
 def test_broken_transforms_are_refused():

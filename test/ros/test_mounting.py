@@ -41,8 +41,8 @@ def problems(node):
 def make_finder(node, problems):
     finders = []
 
-    def make(base_frame="base_link", T_base_cam=None):
-        finder = MountingFinder(node, base_frame, T_base_cam, 0.0, problems)
+    def make(base_frame="base_link", T_base_cam=None, tf_timeout=0.0):
+        finder = MountingFinder(node, base_frame, T_base_cam, tf_timeout, problems)
         if finder._tf_buffer is not None:
             finder._tf_buffer.destroy()
             finder._tf_buffer = compat.StandInTransformBuffer(node)
@@ -83,6 +83,17 @@ def test_a_camera_on_another_tree_gives_no_odometry(make_finder, problems):
     assert mounting.T_child_cam[0, 3] == pytest.approx(0.3)
     assert not problems.sentences()
     assert not finder.depends_on_tf
+
+
+@pytest.mark.parametrize("base_frame", ["base_link", ""])
+def test_the_root_of_the_camera_s_own_tree_is_proposed_as_base(make_finder, problems, base_frame):
+    finder = make_finder(base_frame=base_frame)
+    if not base_frame:
+        find(finder)
+    add(finder, "camera_link", "camera", 0.1, is_watch=not base_frame)
+    add(finder, "robot", "camera_link", 0.1, is_watch=not base_frame)
+    find(finder)
+    assert "base_frame:=robot for" in problems.sentences()["tf"]
 
 
 def test_a_camera_that_tf_does_not_know_is_published_itself(make_finder, problems, capfd):
@@ -175,6 +186,23 @@ def test_another_camera_is_looked_up_anew(make_finder, capfd):
     assert find(finder, "front").T_child_cam[0, 3] == pytest.approx(0.3)
     assert find(finder, "/rear").T_child_cam[0, 3] == pytest.approx(-0.3)
     assert "images name the frame 'rear' now, 'front' before" in capfd.readouterr().err
+
+
+def test_another_camera_is_waited_for_anew(make_finder):
+    finder = make_finder(tf_timeout=0.1)
+    assert find(finder, "front").child_frame == "front"  # TF never heard of it
+    was_asked = []
+
+    def is_working():
+        if not was_asked:
+            add(finder, "base_link", "rear", -0.3, is_watch=True)
+        was_asked.append(True)
+        return True
+
+    mounting = finder.find("rear", is_working)
+    assert was_asked == [True]
+    assert mounting.child_frame == "base_link"
+    assert mounting.T_child_cam[0, 3] == pytest.approx(-0.3)
 
 
 def test_a_slash_of_ros_1_is_no_part_of_a_frame(make_finder):
