@@ -77,6 +77,21 @@ def test_descriptors_decide_within_the_band_and_both_ways():
     np.testing.assert_allclose(observation.depth_sigma[1], 1.6**2 / 48.0)
 
 
+def test_a_second_keypoint_as_alike_in_the_band_makes_a_match_ambiguous():
+    a = np.eye(8)[0]
+    alike = [[0.9, np.sqrt(0.19), *[0.0] * 6], [0.89, 0.0, np.sqrt(1 - 0.89**2), *[0.0] * 5]]
+    for max_ratio, depth in ((0.95, np.nan), (0.97, 2.4)):
+        config = StereoConfig(max_ratio=max_ratio)  # of the distances, .447 and .469: 0.953
+        observation = make_stereo_observation(
+            0,
+            features([[300.0, 80.0]], [a]),
+            features([[280.0, 80.0], [260.0, 80.0]], alike),
+            make_stereo_pair(LEFT, RIGHT, config),
+            config,
+        )
+        np.testing.assert_allclose(observation.depth, [depth])
+
+
 @pytest.mark.parametrize(("num_left", "num_right"), [(0, 0), (0, 3), (3, 0)])
 def test_no_keypoints_are_fine(num_left, num_right):
     points = np.array([[100.0, 50.0]] * 3)

@@ -17,7 +17,12 @@ from superpoint_ros.geometry import se3
 from superpoint_ros.odometry import OdometryConfig, VisualOdometry, bundle_thread, uncertainty
 from superpoint_ros.odometry.keyframes import NO_LANDMARK
 from superpoint_ros.odometry.local_map import LocalMap, LocalMapConfig
-from superpoint_ros.odometry.uncertainty import NoiseModel, PoseError
+from superpoint_ros.odometry.uncertainty import (
+    NoiseModel,
+    PoseError,
+    PoseSensitivity,
+    keyframe_samples,
+)
 
 from .conftest import FRAME_NS, PointWorld
 
@@ -214,6 +219,47 @@ def test_depth_from_a_disparity_errs_with_x() -> None:
     gain = np.zeros((3, 1, 3))
     gain[:, 0] = np.eye(3)
     np.testing.assert_allclose(noise.covariance(gain) / noise.scale[0] ** 2, expected, atol=1e-6)
+
+
+def test_the_scale_of_noise_follows_what_residuals_say_within_limits() -> None:
+    noise = NoiseModel(is_stereo=False)
+    assert not noise.is_known
+    for ratio, expected in (
+        ([0.5, np.nan], [0.5, 1.0]),  # no depth: as before
+        ([0.5, 2.0], [0.25, 2.0]),  # of noise that is that large already
+        ([0.01, 0.01], [0.1, 0.05]),
+        ([1000.0, 1000.0], [5.0, 5.0]),
+    ):
+        noise.adapt(np.array(ratio))
+        np.testing.assert_allclose(noise.scale, expected)
+        assert noise.is_known
+
+
+def test_a_frame_errs_as_much_as_its_noise_is_large() -> None:
+    """Here its x, y and z are those of one of its keypoints."""
+    noise = NoiseModel(is_stereo=True)
+    noise.adapt(np.array([0.5, 2.0]))
+    gain = np.zeros((6, 1, 3))
+    gain[:3, 0] = np.eye(3)
+    follows = -np.sqrt(0.5 * (1.0 - 0.69)) * 0.5 * 2.0
+    expected = [[0.25, 0.0, follows], [0.0, 0.25, 0.0], [follows, 0.0, 4.0]]
+    np.testing.assert_allclose(noise.covariance(gain)[:3, :3], expected, atol=1e-12)
+
+    count = 200  # frames, each by the second of its three keypoints
+    nowhere = np.empty((0, 2, uncertainty.SAMPLES))
+    exact, drawn = uncertainty.exact(), []
+    sensitivity = PoseSensitivity(np.zeros(1, int), np.array([1]), np.zeros((6, 1, 3)), gain)
+    for _ in range(count):
+        of_keypoints = noise.draw(noise.draw_lasting(3, np.empty(0, int), nowhere))
+        drawn.append(keyframe_samples(exact, sensitivity, of_keypoints, noise))
+        scaled = of_keypoints[1] * noise.sigma[:, None]
+        np.testing.assert_allclose(drawn[-1][:3], scaled, rtol=1e-6)
+    spread = np.std(np.stack(drawn), axis=(0, 2))
+    # What all views have in common, residuals do not show: twice the variance of x and y.
+    np.testing.assert_allclose(spread, [np.sqrt(0.5), np.sqrt(0.5), 2.0, 0, 0, 0], rtol=0.05)
+    known = PoseError(np.ones((6, uncertainty.SAMPLES)), np.zeros((6, 6)))
+    on_top = keyframe_samples(known, sensitivity, of_keypoints, noise)
+    np.testing.assert_allclose(on_top, 1.0 + drawn[-1])
 
 
 def test_odometry_survives_its_bundle_thread(
