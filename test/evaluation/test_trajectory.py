@@ -20,6 +20,7 @@ from superpoint_ros.evaluation.trajectory import (
     read_tum,
     seconds_to_ns,
     write_kitti,
+    write_times,
     write_tum,
 )
 from superpoint_ros.evaluation.trajectory import _to_evo as to_evo
@@ -69,6 +70,26 @@ def test_scale_is_corrected_for_mono_alone() -> None:
     centred = truth.poses[:, :3, 3] - truth.poses[:, :3, 3].mean(axis=0)
     expected = 0.5 * np.sqrt((centred**2).sum(axis=1).mean())
     assert metric.ate_rmse_m == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_a_straight_path_is_aligned_by_its_first_attitude(scale: float) -> None:
+    """Its positions leave the turn about it open."""
+    stamps = [T0 + i * 100_000_000 for i in range(20)]
+    T_first = se3.exp(np.array([1.0, 2.0, 3.0, 0.5, -0.2, 0.3]))
+    steps = [np.array([0, 0, 0.5 * i, 0, 0, 0.0]) for i in range(20)]
+    truth = make_trajectory(stamps, [T_first @ se3.exp(step) for step in steps])
+    # In its own world, where it goes along z, exactly.
+    estimate = moved(make_trajectory(stamps, [se3.exp(step) for step in steps]), np.eye(4), scale)
+    errors = evaluate_trajectory(estimate, truth, with_scale=True)
+    assert errors.scale == pytest.approx(1.0 / scale)
+    np.testing.assert_allclose(errors.aligned, truth.poses, atol=1e-9)
+    metric = evaluate_trajectory(estimate, truth, with_scale=False)
+    assert metric.scale == pytest.approx(1.0 / scale)
+    # A path that is twice as long: a pose is as far off as it lies from the middle.
+    spread = 0.5 * np.std(np.arange(20.0))
+    assert metric.ate_rmse_m == pytest.approx((scale - 1.0) * spread, abs=1e-9)
+    np.testing.assert_allclose(metric.aligned[:, :3, :3], truth.poses[:, :3, :3], atol=1e-9)
 
 
 def test_rpe_is_the_error_per_frame() -> None:
@@ -136,6 +157,15 @@ def test_kitti_errors_of_a_short_path_are_over_shares_of_it() -> None:
     standing = Trajectory(path.stamps_ns, np.tile(np.eye(4), (n, 1, 1)))
     errors = evaluate_trajectory(standing, standing, with_scale=False)
     assert (errors.kitti_t_err_percent, errors.kitti_lengths_m) == (None, ())
+
+
+def test_the_parts_of_a_path_are_of_the_true_one() -> None:
+    truth = winding_path()
+    errors = evaluate_trajectory(moved(truth, np.eye(4), 1.3), truth, with_scale=False)
+    assert errors.path_length_m == pytest.approx(truth.length_m)
+    expected = 0.1 * np.arange(1, 9) * truth.length_m
+    np.testing.assert_allclose(errors.kitti_lengths_m, expected)
+    assert errors.kitti_t_err_percent == pytest.approx(30.0, rel=0.1)
 
 
 def test_association_is_by_stamp() -> None:
@@ -235,6 +265,20 @@ def test_tum_files_keep_nanoseconds_and_poses(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["t.txt"]  # no temporary left
 
 
+def test_stamps_just_after_a_full_second_keep_their_zeros(tmp_path: Path) -> None:
+    stamps = [1_700_000_000 * 10**9 + part for part in (0, 1, 50_000_000, 500_000_000)]
+    path = make_trajectory(stamps, [np.eye(4)] * 4)
+    write_tum(tmp_path / "path.txt", path)
+    assert read_tum(tmp_path / "path.txt").stamps_ns.tolist() == stamps
+    write_times(tmp_path / "times.txt", path)
+    assert (tmp_path / "times.txt").read_text().split() == [
+        "1700000000.000000000",
+        "1700000000.000000001",
+        "1700000000.050000000",
+        "1700000000.500000000",
+    ]
+
+
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     write_tum(tmp_path / "t.txt", winding_path(n=5))
     text = (tmp_path / "t.txt").read_text().partition("\n")[2]  # no comment comes first
@@ -276,6 +320,24 @@ def test_seconds_are_exact() -> None:
     assert seconds_to_ns("-0.5") == -500_000_000
     assert seconds_to_ns("3") == 3_000_000_000
     assert seconds_to_ns("1.036000e+00") == 1_036_000_000
+
+
+def test_chosen_poses_keep_what_belongs_to_them() -> None:
+    path = winding_path(n=9)
+    numbers = np.arange(9)
+    covariances = numbers[:, None, None] * np.eye(6)
+    whole = Trajectory(path.stamps_ns, path.poses, numbers // 3, covariances, 2 * numbers)
+    for chosen in (np.array([1, 4, 7]), numbers % 3 == 1):
+        some = whole.take(chosen)
+        np.testing.assert_array_equal(some.stamps_ns, path.stamps_ns[[1, 4, 7]])
+        np.testing.assert_array_equal(some.poses, path.poses[[1, 4, 7]])
+        np.testing.assert_array_equal(some.covariances, covariances[[1, 4, 7]])
+        assert (some.map_ids.tolist(), some.frames.tolist()) == ([0, 1, 2], [2, 8, 14])
+
+
+def test_noise_is_of_places_first_and_then_of_turns() -> None:
+    covariances = winding_path(n=3).with_noise(2.0, 0.5).covariances
+    np.testing.assert_array_equal(covariances, [np.diag([4, 4, 4, 0.25, 0.25, 0.25])] * 3)
 
 
 @pytest.mark.parametrize("scale", [None, 0.5])
@@ -326,6 +388,32 @@ def test_nees_takes_the_error_of_the_truth_to_where_it_acts(spoiled: str) -> Non
     nees = nees_of(estimate, make_trajectory(stamps, poses, (), covariances))
     assert nees is not None
     assert nees[2] == pytest.approx(1.0, rel=0.01)
+
+
+def test_nees_counts_from_the_first_pose_that_has_a_truth() -> None:
+    """What came before, of either, plays no part."""
+    path = winding_path(n=60)
+    tight, loose = np.eye(6) * 1e-6, np.eye(6)
+    exact = np.tile(np.eye(6) * 1e-14, (60, 1, 1))
+    late, early = np.arange(2, 60), np.arange(5, 60)
+    for of_estimate, of_truth in ((np.arange(60), late), (early, np.arange(60))):
+        poses, covariances = path.poses.copy(), exact.copy()
+        poses[59] = poses[59] @ se3.exp(np.array([0, 1e-3, 0, 0, 0, 0]))  # one sigma
+        before = 0 if len(of_estimate) == 60 else -1
+        if before == 0:
+            poses[0] = poses[0] @ se3.exp(np.array([0.3, 0, 0, 0.1, 0, 0]))
+        estimate = Trajectory(path.stamps_ns, poses, covariances=np.tile(tight, (60, 1, 1))).take(
+            of_estimate
+        )
+        truth_poses = path.poses.copy()
+        if before == -1:
+            truth_poses[0] = truth_poses[0] @ se3.exp(np.array([0.3, 0, 0, 0.1, 0, 0]))
+            covariances[0] = loose
+        truth = Trajectory(path.stamps_ns, truth_poses, covariances=covariances).take(of_truth)
+        nees = nees_of(estimate, truth)
+        assert nees is not None
+        assert nees[-1] == pytest.approx(1.0, rel=1e-3)
+        np.testing.assert_allclose(nees[3:-1], 0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("first", "is_known"), [(0, True), (2, True), (30, False)])
