@@ -77,6 +77,14 @@ def test_half_outliers_and_noise() -> None:
     assert result.rms_px == pytest.approx(0.7 * np.sqrt(2), rel=0.05)
 
 
+def test_inliers_are_those_of_the_refined_map() -> None:
+    a, b = pairs(np.random.default_rng(10), 200, 1.5)
+    result = estimate_homography(a, b)
+    assert result is not None
+    error = np.linalg.norm(warp_points(result.H_b_a, a) - b, axis=1)
+    np.testing.assert_array_equal(result.inliers, error < 3.0)
+
+
 def test_refinement_ends_at_the_exact_map() -> None:
     a, b = pairs(np.random.default_rng(6), 40, 0.0)
     b[0] += [60.0, -40.0]  # Huber's loss bears it: some hundredths of a pixel

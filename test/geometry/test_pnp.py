@@ -379,6 +379,36 @@ def test_the_robust_spread_of_normal_numbers_is_their_standard_deviation() -> No
     assert pnp.robust_spread(numbers) == pytest.approx(0.3, rel=0.01)
 
 
+def test_what_is_left_of_depth_is_independent_of_x() -> None:
+    """Rows are in units of the pixels' true noise; that of depth is 0.4 of it, and follows x."""
+    rng = np.random.default_rng(20)
+    scale, follows = np.array([2.0, 0.8]), 0.6
+    x, own = rng.normal(size=(2, 20000))
+    rows = np.stack([x, np.zeros(20000), 0.4 * (follows * x + 0.8 * own)], axis=1)
+    has_depth = np.arange(20000) < 15000
+    before = rows.copy()
+    pnp.make_depth_independent(rows, has_depth, pnp.depth_mix(follows, scale))
+    np.testing.assert_array_equal(rows[:, :2], before[:, :2])
+    np.testing.assert_array_equal(rows[~has_depth], before[~has_depth])
+    x, left = rows[has_depth][:, [0, 2]].T
+    assert np.std(left) == pytest.approx(0.4, rel=0.02)
+    assert np.corrcoef(x, left)[0, 1] == pytest.approx(0.0, abs=0.02)
+
+
+def test_who_fits_is_told_in_pixels_of_the_raw_image() -> None:
+    rng = np.random.default_rng(19)
+    T_world_cam, points, pixels, _ = scene(rng, 300, 0.0)
+    stretch = rng.uniform(1.0, 4.0, 300)
+    raw = rng.normal(0, 0.5, (300, 2))
+    raw[:10] = [3.0, 0.0]  # beyond the gate of 2.4 px
+    result = refine_pose(
+        points, pixels + stretch[:, None] * raw, K, T_world_cam, pixel_scale=stretch
+    )
+    assert result is not None
+    np.testing.assert_array_equal(np.flatnonzero(~result.inliers), np.arange(10))
+    assert result.spread[0] == pytest.approx(0.5, rel=0.1)
+
+
 def test_the_spread_of_what_fits_is_in_units_of_its_noise() -> None:
     rng = np.random.default_rng(17)
     T_world_cam, points, pixels, depth = scene(rng, 400, 0.2)

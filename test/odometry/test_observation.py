@@ -1,5 +1,7 @@
 # Copyright 2026 The superpoint_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import itertools
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,17 @@ def test_a_depth_edge_is_refused_up_to_two_pixels_from_it(axis: int) -> None:
     keypoints[:, axis] = across
     sampled = sample_depth(near, keypoints, DepthConfig())
     np.testing.assert_allclose(sampled, [2.0, *[np.nan] * 5, 3.0], atol=1e-12)
+
+
+def test_anything_at_another_depth_within_two_pixels_is_an_edge() -> None:
+    keypoint = np.array([[30.0, 20.0]])
+    for dx, dy in itertools.product(range(-3, 4), repeat=2):
+        if (dx, dy) == (0, 0):
+            continue
+        depth = np.full((48, 80), 2.0)
+        depth[20 + dy, 30 + dx] = 3.0
+        expected = 2.0 if max(abs(dx), abs(dy)) > 2 else np.nan
+        np.testing.assert_allclose(sample_depth(depth, keypoint, DepthConfig()), [expected])
 
 
 @pytest.mark.parametrize("scale", [0.5, 4.0])

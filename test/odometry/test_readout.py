@@ -13,7 +13,13 @@ from superpoint_ros.data import Observation
 from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.triangulation import project
 from superpoint_ros.odometry import OdometryConfig
-from superpoint_ros.odometry.readout import estimate_readout
+from superpoint_ros.odometry.readout import (
+    _measure,
+    _Sighting,
+    _solve,
+    _velocity,
+    estimate_readout,
+)
 
 from .conftest import FRAME_NS, SIZE_HW, K, PointWorld
 
@@ -62,6 +68,65 @@ def record(
         apparent = dataclasses.replace(world, points=se3.transform_points(T_world_cam, at_row))
         observations.append(apparent.observe(index, T_world_cam, with_depth))
     return observations
+
+
+def sighting(time_s: float, seconds: float, readout: float, rng: np.random.Generator) -> _Sighting:
+    """Return what a shaken camera sees of some points, and a lens that is a little wrong."""
+    T = shaken(time_s)
+    twist = se3.log(se3.inverse(shaken(time_s - seconds)) @ T) / seconds
+    points = rng.uniform([-1.5, -1.2, 2.0], [1.5, 1.2, 5.0], (40, 3))
+    pixels, h = project(points, K), 1e-3
+    now = se3.log(se3.inverse(shaken(time_s - h)) @ shaken(time_s + h)) / (2.0 * h)
+    lens = np.array([0.002, 0.0, -0.004, 0.001, 0.0015, 0.0])  # over the whole readout
+    for _ in range(5):
+        rows = pixels[:, 1] / (SIZE_HW[0] - 1.0) - 0.5
+        moved = [
+            se3.transform_points(se3.exp(-row * (readout * now + lens)), point[None])[0]
+            for row, point in zip(rows, points, strict=True)
+        ]
+        pixels = project(np.array(moved), K)
+    return _Sighting(
+        *(round(1e9 * time_s), 0, seconds, twist, T),
+        se3.transform_points(T, points), pixels, rows, K,
+    )  # fmt: skip
+
+
+def test_the_velocity_of_a_frame_is_that_of_the_moment() -> None:
+    """From frames at uneven times; by three of them it would be 3 % too small."""
+    rng = np.random.default_rng(0)
+    for middle in (0.4, 1.1, 2.7):
+        times = middle + np.array([-0.15, -0.07, 0.0, 0.06, 0.14])
+        steps = np.diff(times, prepend=times[0] - 0.07)
+        frames = [sighting(t, step, 0.0, rng) for t, step in zip(times, steps, strict=True)]
+        expected = se3.log(se3.inverse(shaken(middle - 1e-4)) @ shaken(middle + 1e-4)) / 2e-4
+        error = np.linalg.norm(_velocity(frames) - expected) / np.linalg.norm(expected)
+        assert error < 5e-3
+
+
+@pytest.mark.parametrize("readout", [0.0, 0.02, 0.03])
+def test_frames_say_what_a_readout_time_lacks_whatever_the_lens_does(readout: float) -> None:
+    rng, systems = np.random.default_rng(1), []
+    for time_s in np.linspace(0.0, 3.0, 12):
+        now = se3.log(se3.inverse(shaken(time_s - 1e-3)) @ shaken(time_s + 1e-3)) / 2e-3
+        measured = _measure(sighting(time_s, 0.03, 0.02, rng), now, readout)
+        assert measured is not None
+        systems.append(measured.system)
+    excess, sigma = _solve(np.array(systems))
+    assert excess == pytest.approx(0.02 - readout, abs=3e-4)
+    assert sigma < 3e-4
+
+
+def test_the_flow_of_a_turning_camera_is_its_angular_speed() -> None:
+    points = np.array([[0.0, 0.0, 3.0], [0.02, -0.01, 2.0]] * 20)
+    ahead = _Sighting(
+        0, 0, 0.03, np.zeros(6), np.eye(4), points, project(points, K), np.zeros(40), K
+    )
+    for axis in (3, 4):
+        twist = np.zeros(6)
+        twist[axis] = 0.7
+        measured = _measure(ahead, twist, 0.0)
+        assert measured is not None
+        assert measured.squared_flow == pytest.approx(0.7**2, rel=1e-3)
 
 
 def config(mode: str = "rgbd") -> OdometryConfig:
