@@ -18,6 +18,7 @@ from superpoint_ros.evaluation.homography import (
     PairResult,
     confidence_intervals,
     corner_error,
+    estimate_by_ransac,
     evaluate_pair,
     evaluate_sets,
     measure_pair,
@@ -170,6 +171,18 @@ def hand_made(
     )
 
 
+def test_points_are_shared_by_the_size_of_the_other_image() -> None:
+    """The other one is a portrait, and begins 35 pixels above the first."""
+    H_b_a = np.array([[1.0, 0, 0], [0, 1, 35], [0, 0, 1]])
+    a = hand_made([[20, 20], [70, 5], [30, 44]], np.eye(3))  # x = 70 is beside b
+    b = hand_made([[20, 55], [30, 20], [50, 82], [30, 85]], np.eye(4)[:, :3], (90, 60))
+    protocol = Protocol("t", Setting(max_keypoints=9, candidates=9))
+    result, matches = measure_pair("x", protocol, FeaturePair(a, b, H_b_a))
+    np.testing.assert_array_equal(matches.keypoints_a, [[20, 20], [30, 44]])
+    np.testing.assert_array_equal(matches.keypoints_b, [[20, 55], [50, 82]])
+    assert (result.num_keypoints_a, result.num_keypoints_b) == (2, 2)
+
+
 def test_matches_that_are_not_mutual_count_both_ways() -> None:
     H_b_a = np.array([[1.0, 0, 20], [0, 1, 0], [0, 0, 1]])
     # Three points of a choose the first of b, which lies 1, 2 and 2.5 px off and chooses one back.
@@ -210,6 +223,35 @@ def test_corner_error_by_hand() -> None:
     shifted = np.array([[1.0, 0, 3], [0, 1, 4], [0, 0, 1]])
     assert corner_error(shifted, np.eye(3), (48, 80)) == pytest.approx(5.0)
     assert corner_error(None, np.eye(3), (48, 80)) == float("inf")
+    # Zoomed around (0, 0): the centres of the corner pixels move as far as they lie from there.
+    zoomed = corner_error(np.diag([2.0, 2.0, 1.0]), np.eye(3), (48, 80))
+    assert zoomed == pytest.approx((0.0 + 79.0 + np.hypot(79.0, 47.0) + 47.0) / 4.0)
+    behind = np.array([[1.0, 0, 0], [0, 1, 0], [-1.0 / 60.0, 0, 1]])  # the right half
+    assert corner_error(behind, np.eye(3), (48, 80)) == float("inf")
+
+
+def test_the_corners_that_are_mapped_are_those_of_the_first_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(homography, "estimate_by_ransac", lambda *_: np.diag([2.0, 2.0, 1.0]))
+    points = [[20.0, 20], [30, 40], [50, 10]]
+    features = FeaturePair(
+        hand_made(points, np.eye(3)), hand_made(points, np.eye(3), (90, 60)), np.eye(3)
+    )
+    result = measure_pair("x", Protocol("t", Setting(9)), features)[0]
+    assert result.corner_error_px == pytest.approx((79.0 + np.hypot(79.0, 47.0) + 47.0) / 4.0)
+
+
+def test_an_error_just_as_large_as_the_limit_is_within_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shift = np.array([[1.0, 0, 3], [0, 1, 4], [0, 0, 1]])  # 5 pixels
+    monkeypatch.setattr(homography, "estimate_by_ransac", lambda *_: shift)
+    a = hand_made([[20, 20], [30, 40], [50, 10]], np.eye(3))
+    b = hand_made([[23, 20], [33, 40], [53, 10]], np.eye(3))
+    features = FeaturePair(a, b, np.eye(3))
+    result = measure_pair("x", Protocol("t", Setting(9)), features)[0]
+    assert (result.mma3, result.he3, result.he5) == (1.0, 0.0, 1.0)
 
 
 def test_protocol_l640_is_what_its_name_says() -> None:
@@ -223,6 +265,26 @@ def test_protocol_l640_is_what_its_name_says() -> None:
 def result_of(pair: str, corner_error_px: float, repeatability: float = 0.5) -> PairResult:
     shares = (float(corner_error_px <= limit) for limit in (1, 3, 5))
     return PairResult(pair, corner_error_px, *shares, repeatability, *[0.5] * 7, 9, 9, 9)
+
+
+def test_pairs_without_a_number_are_left_out_of_its_mean() -> None:
+    results = [result_of("a/1-2", 1.0, 0.2), result_of("a/1-3", 1.0, 0.4)]
+    results.append(dataclasses.replace(results[0], repeatability=np.nan, mma3=0.8))
+    means = summarise(results)
+    assert means["repeatability"] == pytest.approx(0.3)
+    assert means["mma3"] == pytest.approx(0.6)
+
+
+def test_ransac_takes_for_one_what_lies_within_its_limit() -> None:
+    a = np.random.default_rng(3).uniform([0, 0], [80, 48], (60, 2))
+    b = a + np.where(np.arange(60) % 3 == 0, 4.0, 0.0)[:, None]
+    errors = []
+    for limit_px in (1.0, 12.0):
+        protocol = dataclasses.replace(PROTOCOLS["native"], ransac_px=limit_px)
+        H = estimate_by_ransac(a, b, protocol)
+        errors.append(corner_error(H, np.eye(3), (48, 80)))
+    assert errors[0] < 1e-6
+    assert errors[1] > 0.5
 
 
 def test_the_corner_error_of_many_pairs_is_their_median() -> None:

@@ -316,6 +316,10 @@ def test_depths_that_are_wrong_by_many_sigmas_have_no_say() -> None:
     pixels, sigma = project(points, K), np.full(60, 0.01)
     unknown, wrong = points[:, 2].copy(), points[:, 2].copy()
     unknown[:20], wrong[:20] = np.nan, wrong[:20] + 0.08
+    by_little = points[:, 2] + 0.05 * (np.arange(60) < 20)
+    pulled = refine_pose(points, pixels, K, np.eye(4), depth=by_little, depth_sigma=sigma)
+    assert pulled is not None
+    assert pulled.T_world_cam[2, 3] < -0.003
     for noise_scale in (np.ones(2), np.full(2, 2.0)):
         without, spoiled = (
             refine_pose(

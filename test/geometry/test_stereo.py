@@ -61,6 +61,10 @@ def test_offsets_of_both_cameras_count():
     # KITTI's colour cameras: both are measured from the left grey one.
     pair = StereoPair.from_cameras(make_camera(K, Tx=400 * 0.06), make_camera(K, Tx=-400 * 0.48))
     assert pair.baseline == pytest.approx(0.54)
+    # An image of twice the size: the offset of a camera is over its own focal length.
+    large = np.diag([2.0, 2.0, 1.0]) @ K
+    pair = StereoPair.from_cameras(make_camera(K, Tx=400 * 0.06), make_camera(large, Tx=-96.0))
+    assert pair.baseline == pytest.approx(0.06 + 96.0 / 800.0)
 
 
 @pytest.mark.parametrize("distortion", [np.zeros(0), DISTORTION])

@@ -71,7 +71,10 @@ def record(
 
 
 def sighting(time_s: float, seconds: float, readout: float, rng: np.random.Generator) -> _Sighting:
-    """Return what a shaken camera sees of some points, and a lens that is a little wrong."""
+    """Return what a shaken camera sees of some points, by a lens that is a little wrong.
+
+    It was tracked to a millimetre or two.
+    """
     T = shaken(time_s)
     twist = se3.log(se3.inverse(shaken(time_s - seconds)) @ T) / seconds
     points = rng.uniform([-1.5, -1.2, 2.0], [1.5, 1.2, 5.0], (40, 3))
@@ -85,8 +88,9 @@ def sighting(time_s: float, seconds: float, readout: float, rng: np.random.Gener
             for row, point in zip(rows, points, strict=True)
         ]
         pixels = project(np.array(moved), K)
+    T_tracked = T @ se3.exp(rng.normal(0, 1, 6) * np.repeat([2e-3, 1e-3], 3))
     return _Sighting(
-        *(round(1e9 * time_s), 0, seconds, twist, T),
+        *(round(1e9 * time_s), 0, seconds, twist, T_tracked),
         se3.transform_points(T, points), pixels, rows, K,
     )  # fmt: skip
 
