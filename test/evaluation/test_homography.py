@@ -308,7 +308,7 @@ def test_several_runs_of_ransac_see_the_matches_in_other_orders(
     result = evaluate_pair(pair, make_peer("orb", 300), protocol)
     assert (result.corner_error_px, result.he1, result.he3, result.he5) == (0.0, 0.25, 0.5, 0.75)
     for other in seen[1:]:
-        assert not np.array_equal(other, seen[0])
+        assert sum(np.array_equal(other, order) for order in seen) == 1
         assert sorted(map(tuple, other)) == sorted(map(tuple, seen[0]))
 
 
@@ -320,7 +320,7 @@ def test_interval_is_over_sets_not_pairs() -> None:
     assert (low, high) == (0.0, 1.0)
     many = [result_of(f"{k}/1-2", 0.5 if k % 2 else 9.0) for k in range(100)]
     low, high = confidence_intervals(many)["he3"]
-    assert (0.5 - low, high - 0.5) == pytest.approx((0.098, 0.098), abs=0.02)  # 1.96 * 0.05
+    assert (0.5 - low, high - 0.5) == pytest.approx((0.098, 0.098), abs=0.012)  # 1.96 * 0.05
 
 
 def test_what_only_detects_has_no_matching_numbers() -> None:
