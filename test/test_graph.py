@@ -266,6 +266,7 @@ def test_package_xml_names_what_the_package_imports_and_no_more():
     found = {name.partition(".")[0] for name in found}
     found -= {*sys.stdlib_module_names, "superpoint_ros"}
     found -= {"torch", "safetensors", "rosbags", "evo", "scipy", "kornia", "rerun"}  # from pip
+    found -= {"onnxruntime", "onnxscript"}
     keys = {"cv2": "python3-opencv", "yaml": "python3-yaml", "tf2_ros": "tf2_ros_py"}
     keys |= {name: f"python3-{name}" for name in ("matplotlib", "numpy", "rich")}
     tools = {"rosidl_default_runtime", "ros2bag", "ros2launch", "rosbag2_storage_mcap", "rviz2"}
