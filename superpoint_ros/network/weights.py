@@ -182,6 +182,8 @@ def load_weights(path: str | Path) -> tuple[SuperPoint, ModelCard]:
     import safetensors
 
     path = _existing(Path(path), "weights")
+    if path.suffix == ".onnx":
+        raise WeightsError(f"{path}: only runs; name the .safetensors file that it was made from")
     tensors: dict[str, Tensor] = {}
     try:
         with safetensors.safe_open(str(path), framework="pt") as stream:

@@ -83,6 +83,13 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         find_weights(tmp_path)
 
 
+def test_an_exported_file_is_no_place_for_weights_to_train(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"anything")
+    with pytest.raises(WeightsError, match=r"a\.onnx: only runs; name the \.safetensors file"):
+        load_weights(path)
+
+
 @pytest.mark.parametrize("keep", [0, 7, 100, -10])
 def test_truncated_file(saved: Path, keep: int) -> None:
     saved.write_bytes(saved.read_bytes()[:keep])
