@@ -49,15 +49,6 @@ def add_source_arguments(parser: argparse.ArgumentParser, with_truth: bool = Tru
             default="",
             help="poses of the camera; a file is in TUM format; 'none': do not compare",
         )
-        group.add_argument(
-            "--truth-sigma",
-            type=float,
-            nargs=2,
-            metavar=("METRES", "DEGREES"),
-            default=(0.0, 0.0),
-            help="standard deviation of the ground truth's own error along and about each axis; "
-            "NEES, which replay has none of, allows for it (default: exact)",
-        )
     group.add_argument(
         "--depth-units-per-metre",
         type=float,
@@ -141,32 +132,20 @@ def is_topic(option: str) -> bool:
     return option.startswith("/") and not Path(option).is_file()
 
 
-def read_truth(args: argparse.Namespace, reader: BagReader) -> tuple[Trajectory | None, str]:
+def read_truth(option: str, reader: BagReader) -> tuple[Trajectory | None, str]:
     """Return what `--ground-truth` asks for and its name; None: there is none.
 
     Args:
-        args: `ground_truth`: "none", a topic, a file in TUM format, or empty: the topic that was
-            detected. `truth_sigma`: of its error, metres and degrees.
+        option: "none", a topic, a file in TUM format, or empty: the topic that was detected.
         reader: Made with the topic, if it is one.
-
-    Raises:
-        ConfigError: A standard deviation that is negative, infinite or no number.
     """
     from superpoint_ros.evaluation.trajectory import read_tum
 
-    option, (sigma_m, sigma_deg) = args.ground_truth, args.truth_sigma
-    if not all(0.0 <= sigma < math.inf for sigma in (sigma_m, sigma_deg)):
-        raise ConfigError("--truth-sigma: must not be negative")
     if option == "none":
         return None, ""
-    truth: Trajectory | None
     if option and not is_topic(option):
-        truth, name = read_tum(option), option
-    else:
-        truth, name = reader.ground_truth(), reader.sensor.ground_truth
-    if truth is not None and (sigma_m or sigma_deg):
-        truth = truth.with_noise(sigma_m, math.radians(sigma_deg))
-    return truth, name
+        return read_tum(option), option
+    return reader.ground_truth(), reader.sensor.ground_truth
 
 
 def plain_console() -> Console:

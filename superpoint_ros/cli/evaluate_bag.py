@@ -19,6 +19,7 @@ of a single one it is 2.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bags", metavar="BAG", nargs="+", help="bag directory or file, or image folder"
     )
     source = add_source_arguments(parser)
+    source.add_argument(
+        "--truth-sigma",
+        type=float,
+        nargs=2,
+        metavar=("METRES", "DEGREES"),
+        default=(0.0, 0.0),
+        help="standard deviation of the ground truth's own error along and about each axis, for "
+        "which NEES allows (default: exact)",
+    )
     add_slop_argument(source)
     source.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth image")
     source.add_argument("--max-frames", type=int, default=0, metavar="N", help="stop after N")
@@ -173,7 +183,10 @@ def _evaluate(
         )
         extrinsics = odometry_config.stereo.T_left_right
         reader.check_calibration(needs_baseline=sensor == "stereo" and not extrinsics)
-        truth, truth_name = read_truth(args, reader)
+        truth, truth_name = read_truth(args.ground_truth, reader)
+        sigma_m, sigma_deg = args.truth_sigma
+        if truth is not None and (sigma_m or sigma_deg):
+            truth = truth.with_noise(sigma_m, math.radians(sigma_deg))
         if network is None and "superpoint" in plan.features:
             network = extractor_from_config(extractor_config)
         config = RunConfig(extractor_config, odometry_config, network)
@@ -252,6 +265,8 @@ def _make_plan(args: argparse.Namespace) -> RunPlan:
     from superpoint_ros.evaluation.conditions import make_curve
 
     check_limits(args, every=1, runs=1, pieces=0, max_frames=0, seed=0, slop=0.0)
+    if not all(0.0 <= sigma < math.inf for sigma in args.truth_sigma):
+        raise ConfigError("--truth-sigma: must not be negative")
     check_units(args.depth_units_per_metre)
     truth = args.ground_truth
     if len(args.bags) > 1 and truth not in ("", "none") and not is_topic(truth):

@@ -156,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         reader.check_calibration(sensor == "stereo" and not _gives_extrinsics(args))
         live = live_topics(topics, reader.topics)
         graph = _make_graph(args, sensor, live, reader.depth_units_per_metre)
-        truth = read_truth(args, reader)
+        truth = read_truth(args.ground_truth, reader)
         console.print(f"{printable(bag)}: {sensor}, {reader.num_images} images on {topics.image}")
         with sigterm_as_interrupt():
             code = _play(args, bag, topics, graph)

@@ -250,6 +250,8 @@ def test_the_covariance_of_a_rendered_room_is_as_large_as_the_errors(tmp_path: P
         (["--seed", "-1"], "--seed: must be at least 0"),
         (["--ground-truth", "a.txt", "another.mcap"], "one file cannot be the truth of several"),
         (["--rrd", "a.rrd", "another.mcap"], "--rrd a.rrd: holds one recording only"),
+        (["--seed", "0", "--truth-sigma", "0", "-1"], "--truth-sigma: must not be negative"),
+        (["--seed", "0", "--truth-sigma", "nan", "0"], "--truth-sigma: must not be negative"),
     ],
 )
 def test_bad_plans_are_named_before_the_work(
@@ -257,6 +259,22 @@ def test_bad_plans_are_named_before_the_work(
 ) -> None:
     assert main(["evaluate", "bag", *options[2:], "no_such.mcap", *options[:2]]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_truth_that_errs_leaves_the_odometry_more_room(wall: Path, tmp_path: Path) -> None:
+    nees = []
+    for sigma in ("0", "1"):
+        path = tmp_path / f"{sigma}.json"
+        arguments = ["evaluate", "bag", str(wall), "--features", "orb", "--json", str(path)]
+        assert main([*arguments, "--truth-sigma", sigma, sigma]) == 0
+        nees.append(json.loads(path.read_text())["nees"])
+    assert 0.0 < nees[1] < 0.1 * nees[0]
+
+
+def test_only_what_has_nees_is_told_how_the_truth_errs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["replay", "no_such.mcap", "--truth-sigma", "0.1", "0.1"])
+    assert "--truth-sigma" in capsys.readouterr().err
 
 
 def test_a_missing_viewer_is_named(wall: Path, capsys: pytest.CaptureFixture[str]) -> None:
