@@ -80,7 +80,8 @@ def _compare(path: Path, network: SuperPoint) -> dict[str, float]:
     from superpoint_ros.engines.engine import EngineConfig, load_engine, make_engine
 
     config = EngineConfig(device="cpu", precision="fp32")
-    images = torch.randint(0, 256, (1, 240, 320), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (1, 240, 320), dtype=torch.uint8, generator=generator)
     expected = make_engine(network, config)(images)
     output = load_engine(path, config)[0](images)
     return {
