@@ -13,7 +13,7 @@ from torch import Tensor
 
 from superpoint_ros.config import Config, ConfigError, option
 from superpoint_ros.network.superpoint import DenseOutput, SuperPoint
-from superpoint_ros.network.weights import ModelCard, load_weights
+from superpoint_ros.network.weights import EXPORTED_SUFFIX, ModelCard, load_weights
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def load_engine(path: Path, config: EngineConfig) -> tuple[Engine, ModelCard]:
         ConfigError: The device does not exist here, or cannot compute in that precision; or the
             engine asked for cannot run this file.
     """
-    name = "onnxruntime" if path.suffix == ".onnx" else "torch"
+    name = "onnxruntime" if path.suffix == EXPORTED_SUFFIX else "torch"
     if config.name not in ("auto", name):
         takes = {"torch": "a .safetensors file", "onnxruntime": "what `superpoint export` writes"}
         raise ConfigError(f"engine.name: {config.name} takes {takes[config.name]}, not {path}")

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import inspect
 import logging
@@ -18,12 +17,11 @@ import torch
 from superpoint_ros.config import ConfigError
 from superpoint_ros.files import replaced
 from superpoint_ros.network.cells import CELL_SIZE
-from superpoint_ros.network.superpoint import SuperPoint, fold_batch_norm
-from superpoint_ros.network.weights import ModelCard, WeightsError
+from superpoint_ros.network.superpoint import DenseOutput, SuperPoint, fold_batch_norm
+from superpoint_ros.network.weights import EXPORTED_SUFFIX, ModelCard, WeightsError, parse_card
 
-SUFFIX = ".onnx"
 INPUT = "images"
-OUTPUTS = ("logits", "dense_descriptors")
+OUTPUTS = DenseOutput._fields
 _CARD_KEY, _SHA256_KEY = "superpoint_ros.model_card", "superpoint_ros.weights_sha256"
 
 
@@ -43,8 +41,8 @@ def write_onnx(path: str | Path, network: SuperPoint, card: ModelCard) -> None:
         ModuleNotFoundError: onnx or onnxscript is not installed.
         OSError: The file cannot be written.
     """
-    if Path(path).suffix != SUFFIX:
-        raise ConfigError(f"{path}: the name of an ONNX file ends in {SUFFIX}")
+    if Path(path).suffix != EXPORTED_SUFFIX:
+        raise ConfigError(f"{path}: the name of an ONNX file ends in {EXPORTED_SUFFIX}")
     if "dynamic_shapes" not in inspect.signature(torch.onnx.export).parameters:
         raise ConfigError(
             f"PyTorch {torch.__version__} is too old to export: use a newer one, on any machine"
@@ -65,7 +63,7 @@ def write_onnx(path: str | Path, network: SuperPoint, card: ModelCard) -> None:
             verbose=False,
         )
     assert program is not None
-    model = copy.deepcopy(program.model_proto)
+    model = program.model_proto  # made anew at every call
     for key, value in ((_CARD_KEY, card.to_json()), (_SHA256_KEY, card.sha256)):
         model.metadata_props.add(key=key, value=value)
     with replaced(path) as temporary:
@@ -80,11 +78,7 @@ def read_card(path: str | Path, metadata: Mapping[str, str]) -> ModelCard:
     """
     if _CARD_KEY not in metadata or _SHA256_KEY not in metadata:
         raise WeightsError(f"{path}: has no model card: make the file with `superpoint export`")
-    try:
-        card = ModelCard.from_json(metadata[_CARD_KEY])
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"{path}: damaged model card ({error})") from None
-    return dataclasses.replace(card, sha256=metadata[_SHA256_KEY])
+    return dataclasses.replace(parse_card(path, metadata[_CARD_KEY]), sha256=metadata[_SHA256_KEY])
 
 
 @contextlib.contextmanager

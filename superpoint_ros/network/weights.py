@@ -31,6 +31,7 @@ _DEVELOPMENT_WEIGHTS = (
     Path(__file__).resolve().parents[3] / "shared" / "data" / "weights" / "first.safetensors"
 )
 _CARD_KEY = "model_card"
+EXPORTED_SUFFIX = ".onnx"  # of a file that runs, and holds no weights to train
 
 
 class WeightsError(RuntimeError):
@@ -182,7 +183,7 @@ def load_weights(path: str | Path) -> tuple[SuperPoint, ModelCard]:
     import safetensors
 
     path = _existing(Path(path), "weights")
-    if path.suffix == ".onnx":
+    if path.suffix == EXPORTED_SUFFIX:
         raise WeightsError(f"{path}: only runs; name the .safetensors file that it was made from")
     tensors: dict[str, Tensor] = {}
     try:
@@ -239,8 +240,17 @@ def save_weights(
 def _read_card(path: Path, metadata: Mapping[str, str], sha256: str) -> ModelCard:
     if _CARD_KEY not in metadata:
         return _KNOWN_FILES.get(sha256, ModelCard(name=path.stem))
+    return parse_card(path, metadata[_CARD_KEY])
+
+
+def parse_card(path: str | Path, text: str) -> ModelCard:
+    """Read the model card that a file holds.
+
+    Raises:
+        WeightsError: It is damaged; names the file.
+    """
     try:
-        return ModelCard.from_json(metadata[_CARD_KEY])
+        return ModelCard.from_json(text)
     except (ValueError, TypeError) as error:
         raise WeightsError(f"{path}: damaged model card ({error})") from None
 

@@ -17,7 +17,7 @@ from superpoint_ros.engines.engine import EngineConfig, load_engine, make_engine
 from superpoint_ros.engines.onnx_engine import choose_providers
 from superpoint_ros.engines.onnx_file import write_onnx
 from superpoint_ros.features import load_extractor
-from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.network.superpoint import SuperPoint
 from superpoint_ros.network.weights import ModelCard, WeightsError, save_weights
 
 onnx = pytest.importorskip("onnx")
@@ -25,15 +25,6 @@ pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 CPU = EngineConfig(device="cpu", precision="fp32")
-
-
-@pytest.fixture(scope="module")
-def network() -> SuperPoint:
-    torch.manual_seed(0)
-    config = NetworkConfig(
-        encoder_channels=(8, 8, 16, 16), head_channels=32, descriptor_dim=24, batch_norm=True
-    )
-    return SuperPoint(config).eval()
 
 
 @pytest.fixture(scope="module")

@@ -19,19 +19,10 @@ from superpoint_ros.engines.torch_engine import (
     resolve_precision,
 )
 from superpoint_ros.network.cells import logits_to_heatmap
-from superpoint_ros.network.superpoint import NetworkConfig, SuperPoint
+from superpoint_ros.network.superpoint import SuperPoint
 from superpoint_ros.network.weights import load_weights
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def network() -> SuperPoint:
-    torch.manual_seed(0)
-    config = NetworkConfig(
-        encoder_channels=(8, 8, 16, 16), head_channels=32, descriptor_dim=24, batch_norm=True
-    )
-    return SuperPoint(config).eval()
 
 
 @pytest.fixture
