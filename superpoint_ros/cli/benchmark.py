@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from superpoint_ros.data import Array
     from superpoint_ros.features import Extractor
 
+_OF_ODOMETRY = ("odometry", "round", "weights", "device", "keypoints", "json")
 _COLUMNS = ("engine", "size", "batch", "keypoints", "p50_ms", "p95_ms", "p99_ms", "ratio_to_eager")
 
 
@@ -80,8 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="FRAMES",
         default=0,
-        help="instead, time the odometry on so many rendered stereo pairs, the network apart; of "
-        "the options above --weights, --device and --keypoints count",
+        help="instead, time the odometry on so many rendered stereo pairs, the network apart; "
+        "goes with --weights, --device, --keypoints, --round and --json",
     )
     parser.add_argument(
         "--round",
@@ -141,6 +142,13 @@ def _run_odometry(args: argparse.Namespace) -> int:
     from superpoint_ros.features import load_extractor
     from superpoint_ros.files import write_json
 
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    defaults = vars(parser.parse_args([])).items()
+    unused = [name for name, value in defaults if getattr(args, name) != value]
+    names = ", ".join(f"--{name}" for name in unused if name not in _OF_ODOMETRY)
+    if names:
+        raise ConfigError(f"{names}: of the network, not of --odometry")
     if args.odometry <= 10:
         raise ConfigError("--odometry needs more than 10 frames: so many warm up")
     if args.round < 0 or args.round > args.odometry:

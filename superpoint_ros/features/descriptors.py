@@ -32,7 +32,8 @@ def sample_descriptors(
 ) -> Tensor:
     """Read the descriptor at every keypoint.
 
-    Beyond the outermost cell centres (half a cell from the border) the outermost value holds.
+    Beyond the outermost cell centres (half a cell from the border) the outermost value holds;
+    bicubic, which takes four cells, overshoots it a little.
 
     Args:
         dense_descriptors: (B, D, Hc, Wc), one per cell.

@@ -158,7 +158,11 @@ def test_benchmark_rows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["benchmark", "--frames", "1", "--warmup", "-4"], "--warmup: must be at least 0"),
         (["benchmark", "--odometry", "10"], "more than 10 frames"),
         (["benchmark", "--odometry", "20", "--round", "21"], "--round: from 1 to"),
-        (["benchmark", "--round", "21", "--frames", "1"], "--odometry needs more than 10"),
+        (["benchmark", "--round", "21"], "--odometry needs more than 10"),
+        (
+            ["benchmark", "--odometry", "20", "--frames", "1", "--scales", "1", "0.5"],
+            "--frames, --scales: of the network, not of --odometry",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
