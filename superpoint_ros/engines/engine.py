@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +59,19 @@ class Engine(Protocol):
         Returns:
             Float32 logits and descriptors on `device`; later calls leave them alone.
         """
+
+
+def parse_device(name: str) -> tuple[str, int | None]:
+    """Split the name of a device: "cuda:1" is ("cuda", 1), "auto" is ("auto", None).
+
+    Raises:
+        ConfigError: No such name.
+    """
+    found = re.fullmatch("(auto|cpu|cuda)|cuda:([0-9]+)", name)
+    if not found:
+        raise ConfigError(f"device: {name!r} is not auto, cpu, cuda or cuda:N")
+    kind, index = found.groups()
+    return kind or "cuda", None if kind else int(index)
 
 
 def load_engine(path: Path, config: EngineConfig) -> tuple[Engine, ModelCard]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from superpoint_ros.config import ConfigError
-from superpoint_ros.engines.engine import EngineConfig
+from superpoint_ros.engines.engine import EngineConfig, parse_device
 from superpoint_ros.engines.onnx_file import INPUT, OUTPUTS, read_card
 from superpoint_ros.network.superpoint import DenseOutput
 from superpoint_ros.network.weights import WeightsError, file_sha256
@@ -90,9 +90,7 @@ def choose_providers(config: EngineConfig, available: list[str], path: Path) -> 
         ConfigError: The device or precision is not to be had.
         OSError: The file cannot be read, or the folder made.
     """
-    kind, _, index = config.device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and (kind != "cuda" or not index.isdigit())):
-        raise ConfigError(f"device: {config.device!r} is not auto, cpu, cuda or cuda:N")
+    kind, index = parse_device(config.device)
     if config.precision == "bf16":
         raise ConfigError("precision: an ONNX file has no bf16: take auto, fp32, or fp16 on CUDA")
     is_on_gpu = kind == "cuda" or (kind == "auto" and _CUDA in available)
@@ -106,7 +104,7 @@ def choose_providers(config: EngineConfig, available: list[str], path: Path) -> 
         raise ConfigError("precision: fp16 from an ONNX file needs TensorRT: take auto or fp32")
     if not is_on_gpu:
         return [_CPU]
-    device = {"device_id": int(index or 0)}
+    device = {"device_id": index or 0}
     providers: list[Any] = [(_CUDA, device), _CPU]
     if has_tensorrt:
         # What is kept there is told apart by graph and GPU, not by weights (onnxruntime #6455).

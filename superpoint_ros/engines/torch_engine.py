@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from superpoint_ros.config import ConfigError
-from superpoint_ros.engines.engine import EngineConfig
+from superpoint_ros.engines.engine import EngineConfig, parse_device
 from superpoint_ros.network.superpoint import DenseOutput, SuperPoint, fold_batch_norm
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -77,21 +77,14 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         ConfigError: No such device here.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device: {name!r} is not auto, cpu, cuda or cuda:N") from None
-    if device.type == "cpu":
-        return device
-    if device.type != "cuda":
-        raise ConfigError(f"device: {name!r} is not auto, cpu, cuda or cuda:N")
+    kind, index = parse_device(name)
+    if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ConfigError(f"device: {name!r} asked for, but this PyTorch sees no CUDA device")
-    if (device.index or 0) >= torch.cuda.device_count():
+    if (index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device: {name!r}, but there are {torch.cuda.device_count()} devices")
-    return device
+    return torch.device("cuda" if kind == "auto" else name)
 
 
 def resolve_precision(name: str, device: torch.device) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from superpoint_ros.config import ConfigError
 from superpoint_ros.engines import torch_engine
-from superpoint_ros.engines.engine import EngineConfig, make_engine
+from superpoint_ros.engines.engine import EngineConfig, make_engine, parse_device
 from superpoint_ros.engines.torch_engine import (
     TorchEngine,
     cpu_gains_by_bf16,
@@ -114,10 +114,20 @@ def test_which_cpus_gain_by_bf16(
     assert cpu_gains_by_bf16() == expected
 
 
+def test_names_of_devices() -> None:
+    assert parse_device("auto") == ("auto", None)
+    assert parse_device("cpu") == ("cpu", None)
+    assert parse_device("cuda") == ("cuda", None)
+    assert parse_device("cuda:12") == ("cuda", 12)
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
 def test_impossible_devices_are_named() -> None:
-    for name in ("tpu", "gpu", "meta", "cuda:99"):
-        with pytest.raises(ConfigError, match=name):
+    for name in ("tpu", "gpu", "meta", "cpu:1", "cuda:", "cuda:x", "cuda:-1", " cpu", "auto:0"):
+        with pytest.raises(ConfigError, match=f"device: '{name}' is not auto, cpu"):
             resolve_device(name)
+    with pytest.raises(ConfigError, match="cuda:99"):
+        resolve_device("cuda:99")
     with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
         resolve_precision("fp16", CPU)
 
