@@ -49,6 +49,12 @@ class Problems:
         with self._lock:
             self._sentences.pop(key, None)
 
+    def clear_all(self) -> None:
+        """Forget what is wrong, and when it was said."""
+        with self._lock:
+            for known in (self._sentences, self._said, self._unsaid):
+                known.clear()
+
     def sentences(self) -> dict[str, str]:
         """Return the present problems."""
         with self._lock:

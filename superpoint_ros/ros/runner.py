@@ -341,6 +341,7 @@ class ManagedNode(LifecycleNode, Generic[ConfigT]):  # type: ignore[misc]
         self.stop_work()
         self._owned.close()
         self.tear_down()
+        self.problems.clear_all()
 
 
 def run(

@@ -45,6 +45,15 @@ def test_another_sentence_is_news_but_not_without_end(problems):
     assert problems.log[-1] == "other"
 
 
+def test_all_are_forgotten(problems):
+    for _ in range(2):
+        problems.report("a", "one")
+    problems.clear_all()
+    assert problems.sentences() == {}
+    problems.report("a", "one")
+    assert problems.log == ["one", "one"]  # news again
+
+
 def test_present_problems(problems):
     problems.report("a", "one")
     problems.report("b", "two")

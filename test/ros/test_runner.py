@@ -68,6 +68,14 @@ def test_a_bug_in_a_transition_shows_its_traceback(make_tracker, monkeypatch, ca
     assert "RuntimeError: a bug" in err
 
 
+def test_what_was_wrong_is_forgotten_with_a_cleanup(make_tracker):
+    node = make_tracker(autostart=False)
+    node.trigger_configure()
+    node.problems.report("calibration", "all zeros")
+    assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+    assert node.problems.sentences() == {}
+
+
 def test_a_bug_while_starting_is_told_once(make_tracker, monkeypatch, capfd):
     node = make_tracker()
 
