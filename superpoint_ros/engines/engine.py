@@ -67,7 +67,7 @@ def parse_device(name: str) -> tuple[str, int | None]:
     Raises:
         ConfigError: No such name.
     """
-    found = re.fullmatch("(auto|cpu|cuda)|cuda:([0-9]+)", name)
+    found = re.fullmatch("(auto|cpu|cuda)|cuda:(0|[1-9][0-9]*)", name)
     if not found:
         raise ConfigError(f"device: {name!r} is not auto, cpu, cuda or cuda:N")
     kind, index = found.groups()

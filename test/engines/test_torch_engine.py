@@ -123,7 +123,19 @@ def test_names_of_devices() -> None:
 
 
 def test_impossible_devices_are_named() -> None:
-    for name in ("tpu", "gpu", "meta", "cpu:1", "cuda:", "cuda:x", "cuda:-1", " cpu", "auto:0"):
+    names = (
+        "tpu",
+        "gpu",
+        "meta",
+        "cpu:1",
+        "cuda:",
+        "cuda:x",
+        "cuda:-1",
+        "cuda:01",
+        " cpu",
+        "auto:0",
+    )
+    for name in names:
         with pytest.raises(ConfigError, match=f"device: '{name}' is not auto, cpu"):
             resolve_device(name)
     with pytest.raises(ConfigError, match="cuda:99"):
