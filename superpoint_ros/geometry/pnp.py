@@ -219,7 +219,9 @@ def refine_pose(
             active = at.squared_px < gate_factor * gate
             if active.sum() < min_inliers:
                 return None
-            information, huber = _information(at, spread_here, active, measured.has_depth, bends)
+            S = _spread(at, spread_here)
+            weights = _weigh(at.residuals, S, active, measured.has_depth, bends)
+            information = _information(S, weights)
             system, gradient = _normal_equations(at.J, information, at.residuals)
             if row_fraction is not None:
                 system[6:, 6:] += np.eye(3) / shutter_sigma**2
@@ -247,10 +249,9 @@ def refine_pose(
     if weakest <= _LEAST_INFORMATION * strongest:  # e.g. all points on one line
         return None
     # Where Huber's loss is linear its pull stays the same: only the others answer to noise.
-    is_whole = huber >= 0.999
-    has_depth = (information[:, 2, 2] > 0.0) & is_whole[:, 1]
-    answers = np.sqrt(np.where(is_whole, 1.0, LINEAR_SHARE))[:, [0, 0, 1]]
-    information *= answers[:, :, None] * answers[:, None, :]
+    is_whole = weights >= 0.999
+    has_depth = is_whole[:, 1]
+    information = _information(S, weights * np.where(is_whole, 1.0, LINEAR_SHARE))
     by_residual = np.matmul(at.J.transpose(0, 2, 1), information)  # (N, 6, 3)
     system = np.tensordot(by_residual, at.J, axes=([0, 2], [0, 1]))
     if row_fraction is not None:
@@ -351,38 +352,62 @@ class _Measurements:
         return _Linearized(residuals, J, A, squared)
 
 
-def _information(
-    at: _Linearized,
-    spread_of_points: Array | None,
+def _spread(at: _Linearized, spread_of_points: Array | None) -> Array | None:
+    """Return the covariance (N, 3, 3) of whitened residuals: noise, and what landmarks err.
+
+    None: noise alone, which is one.
+    """
+    if spread_of_points is None:
+        return None
+    S = at.A @ spread_of_points @ at.A.transpose(0, 2, 1)
+    S[:, [0, 1, 2], [0, 1, 2]] += 1.0
+    return np.asarray(S)
+
+
+def _weigh(
+    residuals: Array,
+    S: Array | None,
     active: Array,
     has_depth: Array,
     bends: tuple[float, float, float],
-) -> tuple[Array, Array]:
-    """Return the information (N, 3, 3) of whitened residuals, and Huber's weights (N, 2) in it.
+) -> Array:
+    """Return Huber's weights (N, 2) of pixels and of depths; 0 of those that do not count.
 
     Pixels and depth have a loss of their own, each by what noise and landmark allow it.
     """
-    squared = at.residuals**2
-    if spread_of_points is None:
-        px, apart = squared[:, 0] + squared[:, 1], squared[:, 2]
+    squared = residuals**2
+    if S is None:
+        apart = np.sqrt(np.stack([squared[:, 0] + squared[:, 1], squared[:, 2]], axis=1))
     else:
-        S = at.A @ spread_of_points @ at.A.transpose(0, 2, 1)
-        S[:, [0, 1, 2], [0, 1, 2]] += 1.0
         px = squared[:, 0] * S[:, 1, 1] + squared[:, 1] * S[:, 0, 0]
-        px -= 2.0 * at.residuals[:, 0] * at.residuals[:, 1] * S[:, 0, 1]
+        px -= 2.0 * residuals[:, 0] * residuals[:, 1] * S[:, 0, 1]
         px /= S[:, 0, 0] * S[:, 1, 1] - S[:, 0, 1] ** 2
-        apart = squared[:, 2] / S[:, 2, 2]
-    huber = np.sqrt(np.stack([px, apart], axis=1))
-    huber = np.minimum(1.0, np.array(bends[:2]) / np.maximum(huber, 1e-6))
-    weights = np.sqrt(huber[:, [0, 0, 1]]) * active[:, None]
-    weights[~has_depth | (apart > bends[2] ** 2), 2] = 0.0
-    if spread_of_points is None:
-        information = np.zeros((len(squared), 3, 3))
-        information[:, [0, 1, 2], [0, 1, 2]] = weights**2
-    else:
-        information = _inverse_symmetric(S)
-        information *= weights[:, :, None] * weights[:, None, :]
-    return information, huber
+        apart = np.sqrt(np.stack([px, squared[:, 2] / S[:, 2, 2]], axis=1))
+    weights = np.minimum(1.0, np.array(bends[:2]) / np.maximum(apart, 1e-6)) * active[:, None]
+    weights[~has_depth | (apart[:, 1] > bends[2]), 1] = 0.0
+    return np.asarray(weights)
+
+
+def _information(S: Array | None, weights: Array) -> Array:
+    """Return the information (N, 3, 3) of residuals with the covariance S and weights (N, 2).
+
+    What is trusted less errs more by itself, not with its landmark. Scaled as a whole, a depth
+    that has no say would still vouch for that of its landmark: of one that stands in a wrong
+    place the pixels would be believed, as though only their noise could move them.
+    """
+    if S is None:
+        information = np.zeros((len(weights), 3, 3))
+        information[:, [0, 1, 2], [0, 1, 2]] = weights[:, [0, 0, 1]]
+        return information
+    per_weight = 1.0 / np.maximum(weights, 1e-9)
+    S = S.copy()
+    S[:, :2, :2] *= per_weight[:, :1, None]
+    S[:, 2, 2] *= per_weight[:, 1]
+    information = _inverse_symmetric(S)
+    information[weights[:, 0] == 0.0] = 0.0  # neither has its depth a say
+    has_none = weights[:, 1] == 0.0
+    information[has_none, 2] = information[has_none, :, 2] = 0.0
+    return information
 
 
 def _inverse_symmetric(S: Array) -> Array:

@@ -333,6 +333,28 @@ def test_depths_that_are_wrong_by_many_sigmas_have_no_say() -> None:
         np.testing.assert_allclose(spoiled.T_world_cam, without.T_world_cam, atol=1e-8)
 
 
+def test_a_depth_without_a_say_does_not_vouch_for_its_landmark_either() -> None:
+    """Were both still one, the landmark would seem to err along its ray by what was told."""
+    T_world_cam, points, covariance, pixels = noisy_landmarks(np.random.default_rng(15), 60)
+    depth, sigma = points[:, 2].copy(), np.full(60, 0.02)
+    unknown, wrong = depth.copy(), depth.copy()
+    unknown[:20], wrong[:20] = np.nan, 2.0 * wrong[:20]
+    without, spoiled, right = (
+        refine_pose(
+            points, pixels, K, T_world_cam, depth=given, depth_sigma=sigma,
+            point_covariance=covariance,
+        )
+        for given in (unknown, wrong, depth)
+    )  # fmt: skip
+    assert without is not None
+    assert spoiled is not None
+    assert right is not None
+    np.testing.assert_allclose(spoiled.T_world_cam, without.T_world_cam, atol=1e-8)
+    np.testing.assert_allclose(spoiled.to_landmarks, without.to_landmarks, atol=1e-6)
+    np.testing.assert_allclose(spoiled.to_noise, without.to_noise, atol=1e-6)
+    assert np.abs(right.T_world_cam - without.T_world_cam).max() > 1e-4  # a depth that is used
+
+
 def test_a_keypoint_on_which_huber_pulls_steadily_hardly_answers_to_its_noise() -> None:
     rng = np.random.default_rng(16)
     T_world_cam, points, pixels, _ = scene(rng, 80, 0.0)
