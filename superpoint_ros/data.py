@@ -90,7 +90,10 @@ class Observation:
         outline: (M, 2) float64, the border of the image undistorted likewise, in ascending order
             of the angle around the principal point; None: as without distortion.
         pixel_scale: (N,) float64, how many pixels of the pinhole image a pixel of the raw one is
-            long at each keypoint; None: one, as without distortion.
+            long at each keypoint; None: one, as without distortion. The odometry makes it larger
+            where a keypoint's score says that it errs more.
+        right_scores: (N,) float32, score of the keypoint of the right image that `depth` comes
+            from; NaN where there is none. None: not a stereo camera.
     """
 
     stamp_ns: int
@@ -101,6 +104,7 @@ class Observation:
     depth_sigma: Array
     outline: Array | None = None
     pixel_scale: Array | None = None
+    right_scores: Array | None = None
 
     def __post_init__(self) -> None:
         n = len(self.features)

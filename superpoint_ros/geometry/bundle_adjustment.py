@@ -68,7 +68,8 @@ class BundleProblem:
             turns linear that much earlier.
         depth_follows_x: Correlation of the errors of inverse depth and x.
         samples: Where errors are to be followed; None: nowhere.
-        pixel_scale: (M,) length of a raw pixel in those of `pixels`; None: one.
+        pixel_scale: (M,) how many times `pixel_sigma` a keypoint errs in `pixels`, as for
+            `geometry.pnp.refine_pose`; None: one.
     """
 
     T_world_cam: Array

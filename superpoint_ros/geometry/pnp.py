@@ -187,8 +187,9 @@ def refine_pose(
         point_covariance: (N, 3, 3) of the landmarks, independent of each other, world frame,
             metres^2. None: they are exact.
         depth_follows_x: Correlation of the errors of inverse depth and x.
-        pixel_scale: (N,) length of a raw pixel in pixels of the pinhole image: all that is said
-            of pixels above and in the result is of raw ones. None: one.
+        pixel_scale: (N,) how many times `pixel_sigma` a keypoint errs in the pinhole image, as
+            undistortion stretches it, or as it is faint: all that is said of pixels above and in
+            the result is in units of it. None: one.
         min_inliers: Fewest landmarks that must agree.
 
     Returns:

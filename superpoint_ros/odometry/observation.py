@@ -166,6 +166,8 @@ def make_stereo_observation(
     disparity = rectified_left[of_left, 0] - rectified_right[of_right, 0]
     depth = np.full(len(features_left), np.nan)
     depth_sigma = np.full(len(features_left), np.nan)
+    right_scores = np.full(len(features_left), np.nan, np.float32)
+    right_scores[of_left] = features_right.scores[of_right]
     sigma_px = np.full(len(pairs), config.disparity_sigma_px)
     if pixel_scale is not None:
         sigma_px *= pixel_scale[of_left]
@@ -179,6 +181,7 @@ def make_stereo_observation(
         depth_sigma=depth_sigma,
         outline=pair.left.outline(features_left.image_size_hw),
         pixel_scale=pixel_scale,
+        right_scores=right_scores,
     )
 
 

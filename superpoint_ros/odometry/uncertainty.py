@@ -22,6 +22,7 @@ import numpy as np
 
 from superpoint_ros.data import Array
 from superpoint_ros.geometry import se3
+from superpoint_ros.odometry.score_noise import ScoreNoise
 
 SAMPLES = 64
 # The inverse of a covariance of 64 samples is too large by this, on average (inverse Wishart).
@@ -65,6 +66,7 @@ class NoiseModel:
         self.depth_follows_x = float(np.sqrt(new_of_disparity * (1.0 - _LASTING_SHARE)))
         self._mixing = _mixing(self.depth_follows_x)
         self._rng = np.random.default_rng(0)  # the same input gives the same output
+        self.of_scores = ScoreNoise()
         self.scale = np.ones(2)  # of the configured sigma of pixels and of depths
         self.is_known = False
 

@@ -20,6 +20,7 @@ from superpoint_ros.config import Config, option
 from superpoint_ros.data import Array, Matches, Observation, TrackingResult, TrackingState
 from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.bundle_adjustment import adjust_bundle
+from superpoint_ros.geometry.pnp import reprojection_residuals
 from superpoint_ros.odometry import mapping, uncertainty
 from superpoint_ros.odometry.bundle_thread import BundleThread
 from superpoint_ros.odometry.homography_tracking import HomographyTracker, HomographyTrackingConfig
@@ -221,6 +222,8 @@ class VisualOdometry:
         watch = Stopwatch()
         if self.config.mode == "homography":
             return self._planar.track(observation, watch)
+        raw_stretch = observation.stretch
+        observation = self._map.noise.of_scores.weigh(observation)
         if self._state == TrackingState.INITIALIZING:
             with watch.stage("initialize"):
                 is_started = self._initialize(observation)
@@ -239,6 +242,7 @@ class VisualOdometry:
                 tracked = self._learn_noise(observation, tracked)
         if tracked is None:
             return self._miss(observation, watch)
+        self._learn_from_scores(tracked, raw_stretch)
         matches = self._matches_with_reference(tracked)
         self._state = TrackingState.TRACKING
         self._lost_frames = 0
@@ -429,6 +433,25 @@ class VisualOdometry:
         self._map.noise.adapt(tracked.spread / np.sqrt(2.0))
         self._follow_new_landmarks(0)
         return self._find_pose(observation) or tracked
+
+    def _learn_from_scores(self, tracked: TrackedFrame, stretch: Array) -> None:
+        """Show the residuals to what learns how noise falls with the score.
+
+        Args:
+            tracked: The frame.
+            stretch: (N,) of its keypoints by undistortion alone, pixels of the pinhole image.
+        """
+        observation, ids = tracked.observation, tracked.landmark_ids
+        seen = np.flatnonzero((ids != NO_LANDMARK) & self._map.contains(ids))
+        residuals, _ = reprojection_residuals(
+            self._map.points[self._map.rows_of(ids[seen])],
+            observation.pixels[seen],
+            observation.K,
+            tracked.T_world_cam,
+        )
+        self._map.noise.of_scores.learn(
+            observation.features.scores[seen], residuals / stretch[seen, None]
+        )
 
     def _relocalize(self, observation: Observation) -> TrackedFrame | None:
         """Try the newest keyframe and, in turn, some of the older ones."""

@@ -77,6 +77,18 @@ def test_descriptors_decide_within_the_band_and_both_ways():
     np.testing.assert_allclose(observation.depth_sigma[1], 1.6**2 / 48.0)
 
 
+def test_a_depth_comes_with_the_score_of_its_right_keypoint() -> None:
+    descriptors = np.eye(3, 8)
+    left = features([[100.0, 50.0], [200.0, 80.0], [300.0, 80.0]], descriptors)
+    right = features([[270.0, 80.0], [70.0, 50.0]], descriptors[[2, 0]])
+    right = dataclasses.replace(right, scores=np.array([0.75, 0.25], np.float32))
+    pair = make_stereo_pair(LEFT, RIGHT, StereoConfig())
+    observation = make_stereo_observation(0, left, right, pair)
+    assert observation.right_scores is not None
+    np.testing.assert_array_equal(observation.right_scores, [0.25, np.nan, 0.75])
+    np.testing.assert_array_equal(np.isnan(observation.depth), [False, True, False])
+
+
 def test_a_second_keypoint_as_alike_in_the_band_makes_a_match_ambiguous():
     a = np.eye(8)[0]
     alike = [[0.9, np.sqrt(0.19), *[0.0] * 6], [0.89, 0.0, np.sqrt(1 - 0.89**2), *[0.0] * 5]]
