@@ -69,7 +69,7 @@ class ScoreNoise:
             np.array([inverse[half].mean() for half in halves]) - self._inverse_score
         )
         (faint, strong), (of_faint, of_strong) = self._variance, self._inverse_score
-        per_inverse_score = max((faint - strong) / (of_faint - of_strong), 0.0)
+        per_inverse_score = (faint - strong) / (of_faint - of_strong)
         of_score = per_inverse_score * float(self._inverse_score.mean())
         common = max(strong - per_inverse_score * of_strong, 0.0)
         self.share = of_score / (of_score + common) if of_score > 0.0 else 0.0

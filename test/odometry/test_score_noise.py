@@ -70,12 +70,12 @@ def test_a_score_of_nought_has_a_sigma_within_bounds() -> None:
 def test_what_was_learnt_is_forgotten_when_the_camera_changes() -> None:
     rng = np.random.default_rng(6)
     noise = ScoreNoise()
-    for k in range(160):
+    for k in range(100):
         scores = rng.uniform(0.005, 0.1, 400)
         noise.learn(scores, residuals_of(rng, scores, 0.0 if k < 60 else 0.3, 0.002))
         if k == 59:
             assert noise.share > 0.85
-    assert noise.share < 0.3  # 0.2 of the variance at the typical score
+    assert noise.share < 0.25  # 0.2 of the variance at the typical score
 
 
 def test_both_keypoints_of_a_disparity_have_a_share_in_its_noise(room: PointWorld) -> None:
@@ -147,7 +147,7 @@ def test_residuals_are_learnt_in_pixels_of_the_raw_image(
     def learn(self: ScoreNoise, scores: np.ndarray, residuals: np.ndarray) -> None:
         assert len(scores) == len(residuals)
         self.share = 0.5  # so that what is weighed differs from what was raw
-        seen.append(residuals)
+        seen.append(residuals[np.argsort(scores)])
 
     monkeypatch.setattr(ScoreNoise, "learn", learn)
     for stretch in (1.0, 4.0):
@@ -159,5 +159,10 @@ def test_residuals_are_learnt_in_pixels_of_the_raw_image(
             scale = np.full(len(frame.features), stretch)
             odometry.track(dataclasses.replace(frame, pixel_scale=scale))
         odometry.close()
-    plain, stretched = (np.sqrt(np.mean(np.square(residuals))) for residuals in (seen[1], seen[3]))
-    assert stretched == pytest.approx(plain / 4.0, rel=0.1)
+
+    def rms(residuals: np.ndarray) -> float:
+        return float(np.sqrt(np.mean(np.square(residuals))))
+
+    assert rms(seen[3]) == pytest.approx(rms(seen[1]) / 4.0, rel=0.1)
+    faint, strong = np.array_split(seen[1], 2)  # this world's noise is alike for both
+    assert rms(faint) == pytest.approx(rms(strong), rel=0.2)
