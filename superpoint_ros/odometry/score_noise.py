@@ -21,9 +21,12 @@ class ScoreNoise:
     """The variance of a keypoint: one part that all have, and one that goes as 1 / score.
 
     A faint corner is found less exactly than a strong one. What else there is, of calibration,
-    shutter or blur, is alike for both. Which share of the variance is of the first kind depends
-    on camera and detector: the residuals of the fainter half of the keypoints, and of the
-    stronger half, say it. Where they are equal, or the stronger err more, all count alike.
+    shutter or blur, is alike for both. Which share of the variance falls with the score depends on
+    camera and detector: the residuals of the fainter half of the keypoints, and of the stronger
+    half, say it. Where they are equal, or the stronger err more, all count alike.
+
+    Attributes:
+        share: Of the variance of a typical keypoint, how much goes as 1 / score; from 0 to 1.
     """
 
     def __init__(self) -> None:
