@@ -194,11 +194,7 @@ class VisualOdometry:
 
     def sightings(self) -> Sightings | None:
         """Return what the last frame saw of the map; None if that gave it no pose."""
-        if self._tracked is None:
-            return None
-        ids = self._tracked.landmark_ids
-        keypoints = np.flatnonzero((ids != NO_LANDMARK) & self._map.contains(ids))
-        return Sightings(keypoints, self._map.points[self._map.rows_of(ids[keypoints])])
+        return None if self._tracked is None else self._sightings_of(self._tracked)
 
     def track(self, observation: Observation) -> TrackingResult:
         """Take the next frame.
@@ -441,17 +437,20 @@ class VisualOdometry:
             tracked: The frame.
             stretch: (N,) of its keypoints by undistortion alone, pixels of the pinhole image.
         """
-        observation, ids = tracked.observation, tracked.landmark_ids
-        seen = np.flatnonzero((ids != NO_LANDMARK) & self._map.contains(ids))
+        observation, seen = tracked.observation, self._sightings_of(tracked)
+        rows = seen.keypoints
         residuals, _ = reprojection_residuals(
-            self._map.points[self._map.rows_of(ids[seen])],
-            observation.pixels[seen],
-            observation.K,
-            tracked.T_world_cam,
+            seen.points_world, observation.pixels[rows], observation.K, tracked.T_world_cam
         )
         self._map.noise.of_scores.learn(
-            observation.features.scores[seen], residuals / stretch[seen, None]
+            observation.features.scores[rows], residuals / stretch[rows, None]
         )
+
+    def _sightings_of(self, tracked: TrackedFrame) -> Sightings:
+        """Return what a frame saw of what the map still has."""
+        ids = tracked.landmark_ids
+        keypoints = np.flatnonzero((ids != NO_LANDMARK) & self._map.contains(ids))
+        return Sightings(keypoints, self._map.points[self._map.rows_of(ids[keypoints])])
 
     def _relocalize(self, observation: Observation) -> TrackedFrame | None:
         """Try the newest keyframe and, in turn, some of the older ones."""
