@@ -6,9 +6,10 @@ While its rows are read the camera goes on moving: a landmark seen s of an image
 middle is seen s * readout later, from where the camera is by then. So every tracked frame measures
 the readout time, by least squares with the pose as the other unknown. But a map that was made with
 a wrong readout time is bent, and hides most of the error from the frames beside its keyframes:
-what a frame measures then has the right sign and is too small. Hence the search: the odometry runs
-again and again, until its frames ask for no change. There the map is straight, whatever was hidden
-elsewhere.
+what a frame measures then has the right sign and is too small. A map made with none can hide the
+whole error. Hence the search: the odometry runs again and again, until its frames ask for no
+change, and for opposite ones with more and with less. There the map is straight, whatever was
+hidden elsewhere.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _FIRST_STEP = 0.01  # seconds; a bracket is sought in steps that double
 _LIMIT = 0.1  # seconds, that of `rolling_shutter.readout`
 # Seconds, least and most; between them half the standard deviation. The last step is still made.
 _TOLERANCE = 2e-5, 5e-4
+_CLEAR = 3.0  # standard deviations that a change asked for at zero is from none
 _APART = 5.0  # standard deviations between runs that tell what share of an error is seen
 _MAX_SIGMA = 0.003  # seconds: an estimate worse than this is none
 # Below this the velocity is mostly the noise of the poses: any readout time would do, and zero be
@@ -125,20 +127,25 @@ def estimate_readout(
     if near.sigma > 2.0 * _MAX_SIGMA:  # by half too large where zero is wrong
         return give_up(_too_uncertain(near, near.sigma))
     step = float(np.copysign(_FIRST_STEP, near.excess))
-    while True:
-        far = measure(float(np.clip(near.readout + step, -_LIMIT, _LIMIT)))
-        if far.num_stretches < _MIN_STRETCHES:
-            return give_up(_too_lost(far))
-        if far.excess * near.excess <= 0.0:
-            break
+    far = measure(step)
+    is_clear = abs(near.excess) > _CLEAR * near.sigma
+    if not is_clear:  # zero is right, or hides all: ask both sides
+        near = measure(-step)
+        if near.num_stretches >= _MIN_STRETCHES and near.excess * near.readout > 0.0:
+            near, far, step = far, near, -step
+    while far.num_stretches >= _MIN_STRETCHES and far.excess * step > 0.0:
         if abs(far.readout) >= _LIMIT:
             return give_up(f"no readout time up to {_LIMIT:g} s fits what the frames saw")
-        near, step = far, 2.0 * step
+        step *= 2.0
+        near, far = far, measure(float(np.clip(far.readout + step, -_LIMIT, _LIMIT)))
+    for run in (near, far):
+        if run.num_stretches < _MIN_STRETCHES:
+            return give_up(_too_lost(run))
     while True:
         slope = (far.excess - near.excess) / (far.readout - near.readout)
         best = min(near, far, key=lambda run: abs(run.excess))
         readout = best.readout - best.excess / slope
-        sigma = best.sigma / _visible_share(best, runs)
+        sigma = best.sigma / _visible_share(best, runs if is_clear else runs[1:])
         step = abs(readout - best.readout)
         if step < np.clip(0.5 * sigma, *_TOLERANCE) or len(runs) == MAX_RUNS:
             break

@@ -12,8 +12,9 @@ from superpoint_ros.config import from_mapping
 from superpoint_ros.data import Observation
 from superpoint_ros.geometry import se3
 from superpoint_ros.geometry.triangulation import project
-from superpoint_ros.odometry import OdometryConfig
+from superpoint_ros.odometry import OdometryConfig, readout
 from superpoint_ros.odometry.readout import (
+    ReadoutRun,
     _measure,
     _Sighting,
     _solve,
@@ -146,6 +147,23 @@ def test_a_rolling_shutter_is_found(room: PointWorld, true: float) -> None:
     assert found.sigma < 1e-3
     assert not found.is_global_shutter
     assert found.runs[0].readout == 0.0
+
+
+@pytest.mark.parametrize("at_zero", [1e-4, -1e-4])
+@pytest.mark.parametrize("true", [0.02, 0.005, 0.0, -0.012, -0.08])
+def test_what_a_map_made_without_readout_time_hides_is_found(
+    monkeypatch: pytest.MonkeyPatch, true: float, at_zero: float
+) -> None:
+    def run(observations: object, config: OdometryConfig, tried: float) -> ReadoutRun:
+        hidden = np.exp(-np.square(tried / 0.002))
+        excess = 0.9 * (1.0 - hidden) * (true - tried) + hidden * at_zero
+        return ReadoutRun(tried, excess, 5e-5 + 7e-4 * hidden, 27, 195, 0.9)
+
+    monkeypatch.setattr(readout, "_run", run)
+    found = estimate_readout([], config())
+    assert found.readout == pytest.approx(true, abs=1e-3 if true == 0.0 else 5e-5)
+    assert found.is_global_shutter == (true == 0.0)
+    assert found.sigma < 1e-3
 
 
 def test_a_global_shutter_is_found_and_again_the_same(room: PointWorld) -> None:
