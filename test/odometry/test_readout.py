@@ -163,7 +163,8 @@ def test_what_a_map_made_without_readout_time_hides_is_found(
     found = estimate_readout([], config())
     assert found.readout == pytest.approx(true, abs=1e-3 if true == 0.0 else 5e-5)
     assert found.is_global_shutter == (true == 0.0)
-    assert found.sigma < 1e-3
+    # A map errs by a hundredth and a tenth of a millisecond, which its frames do not show.
+    assert np.hypot(1e-4, 0.01 * true) < found.sigma < np.hypot(1e-3, 0.01 * true)
 
 
 def test_a_global_shutter_is_found_and_again_the_same(room: PointWorld) -> None:
